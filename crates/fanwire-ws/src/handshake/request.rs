@@ -1,0 +1,274 @@
+//! The head of a request, as a server reads it.
+//!
+//! In      the bytes of a connection from its start, possibly too few
+//! Out     a borrowed head and its length, or why it is refused
+//! Bounds  `HeadLimits::bytes_max`, 100 header fields; one allocation per whole head
+//! Source  RFC 6455 section 4.2.1; RFC 7230 sections 3, 5.3 and 5.4
+
+use std::borrow::Cow;
+
+use super::headers::{self, Headers};
+use super::key::{accept_key, is_key};
+use super::refusal::{HeadError, Refusal};
+
+/// The head of an HTTP/1 request, borrowed from the bytes received.
+#[derive(Debug, Clone)]
+pub struct RequestHead<'a> {
+    method: &'a str,
+    target: &'a str,
+    version: u8,
+    headers: Headers<'a>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// Reads a head from the front of `bytes`; `None` if it is sound so far but not whole. The number is the head's
+    /// length: what follows it is the client's first frames.
+    ///
+    /// Cost: `O(bytes)` on every call, so a head that arrives in pieces is read again from its start.
+    ///
+    /// # Errors
+    /// As soon as the bytes show it. `TooLarge` also if `bytes` reach the limit without a whole head.
+    pub fn parse(
+        bytes: &'a [u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<(RequestHead<'a>, usize)>, HeadError> {
+        let mut room = headers::room();
+        let mut request = httparse::Request::new(&mut []);
+        let head_bytes = match request.parse_with_uninit_headers(bytes, &mut room) {
+            Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+            Ok(httparse::Status::Partial) if bytes.len() < limits.bytes_max => return Ok(None),
+            Ok(httparse::Status::Partial) => return Err(HeadError::TooLarge),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
+            Err(_) => return Err(HeadError::Malformed),
+        };
+        if head_bytes > limits.bytes_max {
+            return Err(HeadError::TooLarge);
+        }
+        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
+        else {
+            return Err(HeadError::Malformed);
+        };
+        let head = RequestHead { method, target, version, headers: Headers::new(request.headers) };
+        head.check_fields()?;
+        Ok(Some((head, head_bytes)))
+    }
+
+    /// The method, as `GET`; methods are case-sensitive.
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// What was asked for, as the request line says it: path and query, still percent-encoded.
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// The minor version of HTTP/1: 0 or 1.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The target's path, without query, still percent-encoded.
+    pub fn path(&self) -> &'a str {
+        let (path, _) = self.path_and_query();
+        path
+    }
+
+    /// The target's query, after the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&'a str> {
+        let (_, query) = self.path_and_query();
+        query
+    }
+
+    /// The value of the first parameter of the query with this name: percent-decoded, `+` as a space. `None` also if
+    /// it does not decode to UTF-8. A parameter without `=` has an empty value.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.query()?
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .find(|(other, _)| decode_component(other).is_some_and(|other| other == name))
+            .and_then(|(_, value)| decode_component(value))
+    }
+
+    /// The value of the first header with this name, without regard to case.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.first(name)
+    }
+
+    /// The same as text; `None` also if it is not UTF-8.
+    pub fn header_str(&self, name: &str) -> Option<&'a str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All headers in the order of the wire, those of one name several times if they came so.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.headers.iter()
+    }
+
+    /// Where the page came from that opened the connection; browsers always say it. `None` also if it is not UTF-8:
+    /// compare [`RequestHead::header`] where that makes a difference.
+    pub fn origin(&self) -> Option<&'a str> {
+        self.header_str("Origin")
+    }
+
+    /// The subprotocols that the client offers, the one it likes best first.
+    pub fn protocols(&self) -> impl Iterator<Item = &'a str> {
+        self.headers.list("Sec-WebSocket-Protocol")
+    }
+
+    /// Whether this is a WebSocket handshake that can be accepted.
+    ///
+    /// # Errors
+    /// The answer to send instead, of the first check that fails: method (405), `Upgrade` and `Connection`, HTTP/1.1
+    /// and no body (400), version (426), key (400).
+    pub fn upgrade(&self) -> Result<Upgrade<'a>, Refusal> {
+        if self.method != "GET" {
+            return Err(Refusal::new(405, "only GET opens a WebSocket\n").with_header("Allow", "GET"));
+        }
+        // RFC 6455 s4.2.1: the tokens are compared without regard to case.
+        let asks =
+            self.headers.contains("Upgrade", "websocket") && self.headers.contains("Connection", "upgrade");
+        if !asks {
+            return Err(Refusal::new(
+                400,
+                "this address speaks WebSocket: Upgrade and Connection headers missing\n",
+            ));
+        }
+        if self.version == 0 {
+            return Err(Refusal::new(400, "a WebSocket opens with HTTP/1.1\n"));
+        }
+        if self.has_body() {
+            return Err(Refusal::new(400, "a request that opens a WebSocket has no body\n"));
+        }
+        if self.header("Sec-WebSocket-Version") != Some(b"13") {
+            let refusal = Refusal::new(426, "Sec-WebSocket-Version must be 13\n");
+            return Err(refusal.with_header("Sec-WebSocket-Version", "13"));
+        }
+        match self.header("Sec-WebSocket-Key") {
+            Some(key) if is_key(key) => Ok(Upgrade { key }),
+            Some(_) => Err(Refusal::new(400, "Sec-WebSocket-Key must be 16 bytes in base64\n")),
+            None => Err(Refusal::new(400, "the Sec-WebSocket-Key header is missing\n")),
+        }
+    }
+
+    fn has_body(&self) -> bool {
+        let announces = self.header("Content-Length").is_some_and(|length| length != b"0");
+        announces || self.header("Transfer-Encoding").is_some()
+    }
+
+    fn check_fields(&self) -> Result<(), HeadError> {
+        for name in SINGLE {
+            if self.headers.count(name) > 1 {
+                return Err(HeadError::Repeated(name));
+            }
+        }
+        // RFC 7230 s5.4: a request of HTTP/1.1 without a Host is answered with 400.
+        if self.version == 1 && self.header("Host").is_none() {
+            return Err(HeadError::HostMissing);
+        }
+        Ok(())
+    }
+
+    fn path_and_query(&self) -> (&'a str, Option<&'a str>) {
+        let local = strip_authority(self.target);
+        match local.split_once('?') {
+            Some((path, query)) => (or_root(path), Some(query)),
+            None => (or_root(local), None),
+        }
+    }
+}
+
+/// How large a request's head may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes from the request line to the empty line, both included.
+    pub bytes_max: usize,
+}
+
+impl Default for HeadLimits {
+    /// 16 KiB: cookies and tokens pass, and 10,000 handshakes at once hold 160 MB at most.
+    fn default() -> HeadLimits {
+        HeadLimits { bytes_max: 16 << 10 }
+    }
+}
+
+/// A handshake that can be accepted: with `write_accept` and this key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrade<'a> {
+    key: &'a [u8],
+}
+
+impl<'a> Upgrade<'a> {
+    /// `Sec-WebSocket-Key` as the client sent it.
+    pub fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    /// What `Sec-WebSocket-Accept` must answer.
+    pub fn accept_key(&self) -> [u8; 28] {
+        accept_key(self.key)
+    }
+}
+
+/// What follows scheme and host, if the target has them: clients of proxies send the absolute form, and servers must
+/// take it (RFC 7230 s5.3.2).
+fn strip_authority(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
+    let Some((_, after)) = target.split_once("://") else { return target };
+    match after.find(['/', '?']) {
+        Some(end) => &after[end..],
+        None => "",
+    }
+}
+
+/// An empty path is the root (RFC 7230 s2.7.3).
+fn or_root(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
+}
+
+/// `component` percent-decoded, with `+` as a space; `None` if an escape is broken or the result is not UTF-8.
+fn decode_component(component: &str) -> Option<Cow<'_, str>> {
+    if !component.contains(['%', '+']) {
+        return Some(Cow::Borrowed(component));
+    }
+    let mut decoded = Vec::with_capacity(component.len());
+    let mut rest = component.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        decoded.push(match first {
+            b'+' => b' ',
+            b'%' => {
+                let ([high, low], after) = rest.split_first_chunk()?;
+                rest = after;
+                hex_digit(*high)? << 4 | hex_digit(*low)?
+            }
+            byte => *byte,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Headers whose second value would leave it to chance which one counts: for us, or for a proxy in front of us.
+const SINGLE: [&str; 7] = [
+    "Host",
+    "Origin",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Content-Length",
+    "Content-Type",
+    "Authorization",
+];
+
+#[cfg(test)]
+mod tests;
