@@ -1,0 +1,61 @@
+//! Echo: every message goes back as it came. For conformance suites and echo measurements.
+//!
+//! In      `echo --listen ADDR [--driver auto|uring|epoll] [--shards N]`
+//! Out     `listening on ws://ADDR/ws` on stdout, then echoes
+//! Bounds  messages and queues of 32 MiB
+
+use clap::Parser;
+use fanwire::{Auth, Handler, Kind, Message, Options, Payload, Raw, Request, Server, Session};
+
+#[path = "common/driver.rs"]
+mod driver;
+
+/// Sends every WebSocket message back.
+#[derive(Parser)]
+struct Args {
+    /// Address to listen on; port 0 asks for a free one.
+    #[arg(long, default_value = "127.0.0.1:9001")]
+    listen: String,
+    /// How to reach the kernel.
+    #[arg(long, value_enum, default_value = "auto")]
+    driver: driver::Driver,
+    /// Threads; 0: one per CPU.
+    #[arg(long, default_value_t = 0)]
+    shards: u16,
+}
+
+#[derive(Clone)]
+struct Echo;
+
+impl Handler for Echo {
+    type Value = ();
+
+    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<()> {
+        Auth::accept(())
+    }
+
+    fn on_message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        let payload = match (message.kind(), message.text()) {
+            (Kind::Text, Some(text)) => Payload::text(text),
+            _ => Payload::binary(message.data()),
+        };
+        // A session that cannot be sent to is closed by that, and `on_close` would tell.
+        let _ = session.send("", payload);
+    }
+}
+
+fn main() -> Result<(), fanwire::Error> {
+    let args = Args::parse();
+    let options = Options::default()
+        .codec(Raw)
+        .driver(args.driver.into())
+        .shards(args.shards)
+        .read_limit(MESSAGE_BYTES_MAX)
+        .queue_bytes(2 * MESSAGE_BYTES_MAX);
+    let running = Server::bind_with(&args.listen, options)?.start(|_| Echo)?;
+    println!("listening on ws://{}/ws", running.address());
+    running.wait();
+    Ok(())
+}
+
+const MESSAGE_BYTES_MAX: u32 = 32 << 20;

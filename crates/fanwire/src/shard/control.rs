@@ -1,0 +1,152 @@
+//! Control frames: pings, pongs and closes, which go out at frame boundaries.
+//!
+//! In      at most one frame of each kind per session
+//! Out     sends of one session by itself: control frames first, the close frame last
+//! Bounds  one place per kind outside the queue: 1 KiB of pongs, one ping, one close frame
+//! Source  RFC 6455 section 5.5; docs/architecture.md
+
+use std::io::IoSlice;
+
+use fanwire_ws::{CONTROL_BYTES_MAX, Opcode, encode_frame};
+use rustix::io::Errno;
+
+use super::{
+    flush::{push_parts, recycle},
+    outbox::{BLOCKED, CONTROL, Control, DEAD, Outbox},
+};
+use crate::driver::{Driver, Key};
+
+impl Outbox {
+    /// Answers a ping at the next frame boundary. If there is no place for another answer, only this ping, the
+    /// latest, will be answered (RFC 6455 s5.5.3); says how many older ones will not.
+    pub(crate) fn pong(&mut self, slot: u32, payload: &[u8]) -> u64 {
+        assert!(payload.len() <= CONTROL_BYTES_MAX, "the decoder refuses longer ones");
+        if self.queues[slot as usize].flags & DEAD != 0 {
+            return 0;
+        }
+        let control = self.control(slot);
+        let mut skipped = 0;
+        if control.pongs.len() + HEADER_BYTES + payload.len() > PONG_BYTES_MAX {
+            control.pongs.clear();
+            skipped = std::mem::take(&mut control.pong_count);
+        }
+        encode_frame(&mut control.pongs, true, Opcode::Pong, None, payload);
+        control.pong_count += 1;
+        skipped
+    }
+
+    pub(crate) fn ping(&mut self, slot: u32) {
+        self.control(slot).ping = true;
+    }
+
+    /// Sends this close frame after everything that is queued.
+    pub(crate) fn close(&mut self, slot: u32, frame: Vec<u8>) {
+        if self.queues[slot as usize].flags & DEAD == 0 {
+            self.control(slot).close = Some(frame);
+        }
+    }
+
+    /// Sends what one session's socket takes at once.
+    pub(crate) fn try_flush<D: Driver>(&mut self, driver: &mut D, slot: u32) {
+        if self.queues[slot as usize].flags & (BLOCKED | DEAD) == 0 {
+            self.flush_alone(driver, slot);
+        }
+    }
+
+    /// Sends all of one session's queue and control frames, each control frame at a frame boundary, until nothing
+    /// is left or the socket refuses.
+    pub(super) fn flush_alone<D: Driver>(&mut self, driver: &mut D, slot: u32) {
+        let key = Key { slot, generation: self.generations[slot as usize] };
+        loop {
+            let queue = &self.queues[slot as usize];
+            let begun = queue.cursor() > 0;
+            let is_empty = queue.is_empty();
+            let control = self.controls.get_mut(&slot).filter(|_| !begun);
+            let control = control.and_then(|control| control.load(is_empty).then_some(control));
+            let is_control = control.is_some();
+            let (result, offered) = if let Some(control) = control {
+                let rest = &control.writing[control.written..];
+                (driver.send_now(key, &[IoSlice::new(rest)]), rest.len() as u64)
+            } else if is_empty {
+                break;
+            } else {
+                let mut parts = recycle(std::mem::take(&mut self.parts));
+                push_parts(&mut parts, queue, &self.pool, &self.frames);
+                if begun && queue.flags & CONTROL != 0 {
+                    // Only to the next boundary, where the control frame waits.
+                    parts.truncate(1);
+                }
+                let offered = parts.iter().map(|part| part.len() as u64).sum();
+                let result = driver.send_now(key, &parts);
+                self.parts = recycle(parts);
+                (result, offered)
+            };
+            self.counters().sends.add(1);
+            let taken = match result {
+                Ok(taken) => taken as u64,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => 0,
+                Err(Errno::NOBUFS | Errno::NOMEM) => return self.starve(slot),
+                Err(_) => return self.fail(slot),
+            };
+            if is_control {
+                self.advance_control(slot, taken);
+            } else {
+                self.advance(slot, taken);
+            }
+            if taken < offered {
+                return self.block(driver, slot);
+            }
+        }
+        self.remove_control(slot);
+        self.note_drained(slot);
+    }
+
+    fn advance_control(&mut self, slot: u32, taken: u64) {
+        let control = self.controls.get_mut(&slot).expect("it was just written from");
+        control.written += usize::try_from(taken).expect("a control frame is short");
+        if control.written == control.writing.len() {
+            control.writing.clear();
+            control.written = 0;
+        }
+        self.counters().bytes_sent.add(taken);
+    }
+
+    fn control(&mut self, slot: u32) -> &mut Control {
+        self.mark_dirty(slot);
+        self.queues[slot as usize].flags |= CONTROL;
+        self.controls.entry(slot).or_default()
+    }
+
+    pub(super) fn remove_control(&mut self, slot: u32) {
+        let queue = &mut self.queues[slot as usize];
+        if queue.flags & CONTROL != 0 {
+            queue.flags &= !CONTROL;
+            self.controls.remove(&slot);
+        }
+    }
+}
+
+impl Control {
+    /// Makes the next control frame ready in `writing`, if there is one whose turn it is.
+    fn load(&mut self, queue_is_empty: bool) -> bool {
+        if !self.writing.is_empty() {
+            return true;
+        }
+        if !self.pongs.is_empty() {
+            std::mem::swap(&mut self.writing, &mut self.pongs);
+            self.pong_count = 0;
+        } else if std::mem::take(&mut self.ping) {
+            encode_frame(&mut self.writing, true, Opcode::Ping, None, &[]);
+        } else if queue_is_empty && let Some(frame) = self.close.take() {
+            self.writing = frame;
+        }
+        !self.writing.is_empty()
+    }
+}
+
+/// Pongs that wait for one session: a ping flood costs no more.
+const PONG_BYTES_MAX: usize = 1024;
+
+/// An unmasked control frame's header.
+const HEADER_BYTES: usize = 2;

@@ -1,0 +1,117 @@
+//! The end of a shard: a drain at a steady pace, or a cut.
+//!
+//! In      the server's phase, the time
+//! Out     closed sessions, and how many were closed and how many cut
+//! Bounds  `CLOSES_PER_TICK_MAX` closes per tick; at the deadline everything is cut
+//! Source  docs/architecture.md; RFC 6455 section 7.4.1 for 1001
+
+use fanwire_ws::CloseCode;
+
+use super::{Core, State, nanoseconds};
+use crate::{close::CloseKind, driver::Driver, shared::Phase};
+
+/// What became of a shard's sessions when it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShardReport {
+    pub(crate) drained: u64,
+    pub(crate) cut: u64,
+}
+
+/// A drain under way.
+pub(super) struct Drain {
+    pub(super) deadline_ns: u64,
+    /// Nanoseconds between two closes.
+    pace_ns: u64,
+    pub(super) next_ns: u64,
+    report: ShardReport,
+    is_stopping: bool,
+}
+
+impl<D: Driver> Core<D> {
+    pub(super) fn phase_is_new(&self) -> bool {
+        match self.shared.phase() {
+            Phase::Running => false,
+            Phase::Draining => self.drain.is_none(),
+            Phase::Stopping => self.drain.as_ref().is_none_or(|drain| !drain.is_stopping),
+        }
+    }
+
+    /// Closes sessions at a steady pace, so that their reconnects do not come as one storm; at the deadline cuts
+    /// the rest.
+    pub(super) fn drain(&mut self) {
+        if self.phase_is_new() {
+            self.start_drain();
+        }
+        let Some(mut drain) = self.drain.take() else { return };
+        if drain.is_stopping || self.now_ns >= drain.deadline_ns {
+            drain.report.cut += self.cut_all();
+        } else if drain.next_ns <= self.now_ns {
+            self.close_some(&mut drain);
+        }
+        self.drain = Some(drain);
+    }
+
+    fn start_drain(&mut self) {
+        self.driver.stop_accepting();
+        let time_ns = nanoseconds(self.shared.drain_time());
+        // The last fifth is for closing handshakes.
+        let pace_ns = (time_ns / 5 * 4 / self.sessions.max(1)).min(DRAIN_PACE_NS_MAX);
+        let report = self.report();
+        self.drain = Some(Drain {
+            deadline_ns: self.now_ns.saturating_add(time_ns),
+            pace_ns,
+            next_ns: self.now_ns,
+            report,
+            is_stopping: self.shared.phase() == Phase::Stopping,
+        });
+        for slot in self.slots(|state| matches!(state, State::Head | State::Parked)) {
+            self.refuse_draining(slot);
+        }
+    }
+
+    pub(super) fn report(&self) -> ShardReport {
+        self.drain.as_ref().map(|drain| drain.report).unwrap_or_default()
+    }
+
+    fn close_some(&mut self, drain: &mut Drain) {
+        let due = (self.now_ns - drain.next_ns) / drain.pace_ns.max(1) + 1;
+        let due = usize::try_from(due).unwrap_or(usize::MAX).min(CLOSES_PER_TICK_MAX);
+        let slots: Vec<u32> = self.out.open_slots().take(due).collect();
+        for &slot in &slots {
+            self.close_session(slot, CloseKind::Server, CloseCode::GOING_AWAY, "the server is going away");
+            drain.report.drained += 1;
+        }
+        drain.next_ns += drain.pace_ns * slots.len() as u64;
+        if self.sessions == 0 {
+            // Nothing is left to close; wake up for the deadline only.
+            drain.next_ns = drain.deadline_ns;
+        }
+    }
+
+    /// Ends everything now; how many sessions were still open or had not finished closing.
+    fn cut_all(&mut self) -> u64 {
+        let mut count = 0;
+        for slot in self.slots(|state| !matches!(state, State::Gone | State::Leaving)) {
+            count += u64::from(matches!(self.state(slot), State::Open | State::Closing));
+            self.close_session(slot, CloseKind::Shutdown, CloseCode::GOING_AWAY, "the server is shut down");
+            // One try to get the close frame out.
+            self.out.try_flush(&mut self.driver, slot);
+            self.cut(slot);
+        }
+        count
+    }
+
+    fn slots(&self, of: impl Fn(State) -> bool) -> Vec<u32> {
+        self.conns.iter().filter(|(_, conn)| of(conn.state)).map(|(_, conn)| conn.key.slot).collect()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.drain.is_some() && self.conns.is_empty() && self.ended.is_empty()
+    }
+}
+
+/// Sessions closed per tick of a drain.
+const CLOSES_PER_TICK_MAX: usize = 256;
+
+/// A drain closes at least 100 sessions a second and shard: few sessions need not wait for their deadline.
+const DRAIN_PACE_NS_MAX: u64 = 10_000_000;

@@ -1,0 +1,203 @@
+//! Flush: queues into sockets, many in one batch.
+//!
+//! In      the sessions that have something to send, and what the kernel took of it
+//! Out     batched sends; which sessions are blocked, have failed, or have sent their last byte
+//! Bounds  256 sends per round, each of at most 64 slices or one batch of 256 KiB
+//! Source  docs/architecture.md
+
+use std::io::IoSlice;
+
+use rustix::io::Errno;
+
+use super::{
+    batch::Source,
+    frames::FrameTable,
+    outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, LISTED, Outbox, Outcome, Planned},
+    queue::{BlockPool, Queue},
+};
+use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Send};
+
+impl Outbox {
+    /// The socket takes bytes again.
+    pub(crate) fn writable(&mut self, slot: u32) {
+        let queue = &mut self.queues[slot as usize];
+        if queue.flags & BLOCKED != 0 {
+            queue.flags &= !BLOCKED;
+            self.blocked_count -= 1;
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Flushes up to 256 sessions; `has_dirty` tells whether some are left.
+    pub(crate) fn flush<D: Driver>(&mut self, driver: &mut D) {
+        self.plan(driver);
+        if self.round.is_empty() {
+            return;
+        }
+        self.send_round(driver);
+        let round = std::mem::take(&mut self.round);
+        let results = std::mem::take(&mut self.results);
+        for (planned, result) in round.iter().zip(&results) {
+            self.settle(driver, planned.slot, planned.bytes, *result);
+        }
+        (self.round, self.results) = (round, results);
+        self.round.clear();
+    }
+
+    /// Chooses the sessions of a round, and where each one's bytes come from.
+    fn plan<D: Driver>(&mut self, driver: &mut D) {
+        self.batches.start_round();
+        // Sessions that are flushed alone count as well, and none is looked at twice.
+        for _ in 0..self.dirty.len().min(SENDS_PER_BATCH_MAX) {
+            let Some(slot) = self.dirty.pop_front() else { break };
+            let queue = &mut self.queues[slot as usize];
+            queue.flags &= !DIRTY;
+            if queue.flags & (DEAD | BLOCKED) != 0 {
+                continue;
+            }
+            if queue.flags & CONTROL != 0 {
+                self.flush_alone(driver, slot);
+            } else if queue.is_empty() {
+                self.note_drained(slot);
+            } else {
+                let index = self.round.len();
+                let source = self.batches.choose(index, queue, &self.pool, &self.frames);
+                if let Source::Batch { first: Some(first), batch } = source {
+                    self.round[first].source = Source::Batch { first: None, batch };
+                }
+                self.round.push(Planned { slot, source, bytes: 0 });
+            }
+        }
+    }
+
+    /// Points at the bytes of each planned session and sends them all.
+    fn send_round<D: Driver>(&mut self, driver: &mut D) {
+        self.sends.clear();
+        let mut parts = recycle(std::mem::take(&mut self.parts));
+        for planned in &mut self.round {
+            let first = parts.len();
+            let queue = &self.queues[planned.slot as usize];
+            match planned.source {
+                Source::Batch { batch, .. } => parts.push(IoSlice::new(self.batches.bytes(batch))),
+                Source::Queue => push_parts(&mut parts, queue, &self.pool, &self.frames),
+            }
+            planned.bytes = parts[first..].iter().map(|part| part.len() as u64).sum();
+            let key = Key { slot: planned.slot, generation: self.generations[planned.slot as usize] };
+            self.sends.push(Send { key, parts: index(first)..index(parts.len()) });
+        }
+        driver.send_batch(&self.sends, &parts, &mut self.results);
+        self.parts = recycle(parts);
+        self.counters().sends.add(self.sends.len() as u64);
+    }
+
+    /// Books what the kernel took of `offered` bytes.
+    fn settle<D: Driver>(&mut self, driver: &mut D, slot: u32, offered: u64, result: Result<usize, Errno>) {
+        match result {
+            Ok(taken) => {
+                self.advance(slot, taken as u64);
+                if (taken as u64) < offered {
+                    self.block(driver, slot);
+                } else if self.queues[slot as usize].is_empty() {
+                    self.note_drained(slot);
+                } else {
+                    self.mark_dirty(slot);
+                }
+            }
+            Err(Errno::AGAIN) => self.block(driver, slot),
+            Err(Errno::INTR) => self.mark_dirty(slot),
+            Err(Errno::NOBUFS | Errno::NOMEM) => self.starve(slot),
+            Err(_) => self.fail(slot),
+        }
+    }
+
+    pub(super) fn advance(&mut self, slot: u32, taken: u64) {
+        let (queue, frames, pool) = (&mut self.queues[slot as usize], &mut self.frames, &mut self.pool);
+        let before = queue.len();
+        if taken == queue.bytes() {
+            queue.clear(pool, |id| frames.release(id));
+        } else {
+            queue.advance(pool, taken, |id| frames.len(id), |id| self.done.push(id));
+            self.done.drain(..).for_each(|id| frames.release(id));
+        }
+        let sent = before - self.queues[slot as usize].len();
+        self.counters().frames_sent.add(sent.into());
+        self.counters().bytes_sent.add(taken);
+    }
+
+    pub(super) fn block<D: Driver>(&mut self, driver: &mut D, slot: u32) {
+        self.counters().sends_blocked.add(1);
+        if self.set_blocked(slot) {
+            driver.want_writable(Key { slot, generation: self.generations[slot as usize] });
+        }
+    }
+
+    /// `false`: it was blocked already.
+    fn set_blocked(&mut self, slot: u32) -> bool {
+        let queue = &mut self.queues[slot as usize];
+        if queue.flags & BLOCKED != 0 {
+            return false;
+        }
+        queue.flags |= BLOCKED;
+        self.blocked_count += 1;
+        if queue.flags & LISTED == 0 {
+            queue.flags |= LISTED;
+            self.blocked.push(slot);
+        }
+        true
+    }
+
+    /// The kernel has no memory for a send: like blocked, but no event will say when it has.
+    pub(super) fn starve(&mut self, slot: u32) {
+        self.counters().sends_starved.add(1);
+        self.set_blocked(slot);
+        self.starved.push(slot);
+    }
+
+    pub(crate) fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    /// Tries the starved sessions again.
+    pub(crate) fn retry_starved(&mut self) {
+        for slot in std::mem::take(&mut self.starved) {
+            self.writable(slot);
+        }
+    }
+
+    pub(super) fn fail(&mut self, slot: u32) {
+        self.kill(slot);
+        self.events.push_back(Outcome::Failed(slot));
+    }
+
+    pub(super) fn note_drained(&mut self, slot: u32) {
+        let queue = &mut self.queues[slot as usize];
+        if queue.flags & FINISH != 0 {
+            queue.flags &= !FINISH;
+            self.events.push_back(Outcome::Drained(slot));
+        }
+    }
+}
+
+/// The front of a queue as slices, from where the last send stopped.
+pub(super) fn push_parts<'a>(
+    parts: &mut Vec<IoSlice<'a>>,
+    queue: &Queue,
+    pool: &BlockPool,
+    frames: &'a FrameTable,
+) {
+    let mut skip = queue.cursor() as usize;
+    for id in queue.iter(pool).take(PARTS_PER_SEND_MAX) {
+        parts.push(IoSlice::new(&frames.bytes(id)[skip..]));
+        skip = 0;
+    }
+}
+
+/// The same allocation for slices of another lifetime; the standard library reuses it for such a map.
+pub(super) fn recycle<'a>(mut parts: Vec<IoSlice<'_>>) -> Vec<IoSlice<'a>> {
+    parts.clear();
+    parts.into_iter().map(|_| IoSlice::new(&[])).collect()
+}
+
+fn index(at: usize) -> u32 {
+    u32::try_from(at).expect("a round has at most 256 * 64 parts")
+}

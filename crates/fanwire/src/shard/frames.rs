@@ -1,0 +1,278 @@
+//! The frames that some session of this shard still has to send.
+//!
+//! In      frames, once per publish and shard; retains and releases, once per session
+//! Out     small ids that queues hold instead of reference-counted pointers; the oldest live frame
+//! Bounds  32 bytes per frame at the peak, 8 per entry of the age order (at most `2 * live + 32`)
+
+use std::collections::VecDeque;
+
+use crate::frame::Frame;
+
+/// Names a live frame of one shard. Reused after the frame's last release.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct FrameId(pub(crate) u32);
+
+/// A slab of frames with plain counts: no atomic is touched per session.
+#[derive(Default)]
+pub(crate) struct FrameTable {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// Insertion order. INVARIANT: every live frame is in it once, under its present stamp; other
+    /// entries are dead and at most `live_count + ORDER_DEAD_MAX` of them stay.
+    order: VecDeque<(FrameId, u32)>,
+    live_count: usize,
+    live_bytes: u64,
+    /// The frame that was inserted last; it may be gone, and its place taken by another.
+    last: Option<FrameId>,
+}
+
+impl FrameTable {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a frame in. The caller holds its first reference, and releases it after the fan-out: a frame
+    /// that found no session is dropped then.
+    pub(crate) fn insert(&mut self, frame: Frame) -> FrameId {
+        self.live_count += 1;
+        self.live_bytes += bytes_of(&frame);
+        let id = self.place(frame);
+        self.order.push_back((id, self.entries[id.0 as usize].stamp));
+        self.trim_order();
+        self.last = Some(id);
+        id
+    }
+
+    /// Another reference to the frame that was inserted last, if it is this one and still live: one frame that is
+    /// sent to many sessions, one after the other, is one frame here too.
+    pub(crate) fn insert_again(&mut self, frame: &Frame) -> Option<FrameId> {
+        let id = self.last?;
+        let is_same = self.entries[id.0 as usize].frame.as_ref().is_some_and(|live| live.is_same(frame));
+        is_same.then(|| {
+            self.retain(id);
+            id
+        })
+    }
+
+    /// Adds a reference.
+    #[inline]
+    pub(crate) fn retain(&mut self, id: FrameId) {
+        let entry = &mut self.entries[id.0 as usize];
+        debug_assert!(entry.refs > 0, "the frame is live");
+        entry.refs += 1;
+    }
+
+    /// Gives a reference back; the last one drops the frame.
+    #[inline]
+    pub(crate) fn release(&mut self, id: FrameId) {
+        let entry = &mut self.entries[id.0 as usize];
+        assert!(entry.refs > 0, "a reference is given back once");
+        entry.refs -= 1;
+        if entry.refs == 0 {
+            self.remove(id);
+        }
+    }
+
+    /// The frame as it goes onto the wire.
+    ///
+    /// # Panics
+    /// If the frame is not live.
+    #[inline]
+    pub(crate) fn bytes(&self, id: FrameId) -> &[u8] {
+        self.frame(id).as_bytes()
+    }
+
+    /// Bytes of the frame on the wire.
+    ///
+    /// # Panics
+    /// If the frame is not live.
+    #[inline]
+    pub(crate) fn len(&self, id: FrameId) -> u32 {
+        self.frame(id).len()
+    }
+
+    /// Sum of the lengths of all live frames.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// How many frames are live.
+    pub(crate) fn live_frames(&self) -> usize {
+        self.live_count
+    }
+
+    /// The live frame that was inserted first. O(1), amortised over inserts.
+    pub(crate) fn oldest(&mut self) -> Option<FrameId> {
+        while let Some(&(id, stamp)) = self.order.front() {
+            if is_live(&self.entries, id, stamp) {
+                return Some(id);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    fn frame(&self, id: FrameId) -> &Frame {
+        self.entries[id.0 as usize].frame.as_ref().expect("a queued frame is live")
+    }
+
+    fn place(&mut self, frame: Frame) -> FrameId {
+        if let Some(index) = self.free.pop() {
+            let entry = &mut self.entries[index as usize];
+            *entry = Entry { frame: Some(frame), refs: 1, stamp: entry.stamp.wrapping_add(1) };
+            return FrameId(index);
+        }
+        let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 frames are live");
+        self.entries.push(Entry { frame: Some(frame), refs: 1, stamp: 0 });
+        FrameId(index)
+    }
+
+    fn remove(&mut self, id: FrameId) {
+        if let Some(frame) = self.entries[id.0 as usize].frame.take() {
+            self.live_bytes -= bytes_of(&frame);
+        }
+        self.live_count -= 1;
+        self.free.push(id.0);
+        self.trim_order();
+    }
+
+    /// Each pass removes more than half of what it looks at, so a frame pays for one look.
+    fn trim_order(&mut self) {
+        if self.order.len() > 2 * self.live_count + ORDER_DEAD_MAX {
+            let entries = &self.entries;
+            self.order.retain(|&(id, stamp)| is_live(entries, id, stamp));
+            // A burst of the next tick must not have to grow it again.
+            self.order.shrink_to((4 * self.live_count).max(ORDER_KEPT));
+        }
+    }
+}
+
+struct Entry {
+    frame: Option<Frame>,
+    refs: u32,
+    /// Which use of this entry. It may wrap: the age order never keeps a dead pair for 2^32 uses.
+    stamp: u32,
+}
+
+fn is_live(entries: &[Entry], id: FrameId, stamp: u32) -> bool {
+    let entry = &entries[id.0 as usize];
+    entry.refs > 0 && entry.stamp == stamp
+}
+
+fn bytes_of(frame: &Frame) -> u64 {
+    u64::from(frame.len())
+}
+
+const ORDER_DEAD_MAX: usize = 32;
+
+/// Entries of the age order for which memory is kept: 32 KiB.
+const ORDER_KEPT: usize = 4_096;
+
+const _: () = assert!(size_of::<Entry>() == 32);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Insert { bytes: usize },
+        Retain { pick: usize },
+        Release { pick: usize },
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            2 => (1..300usize).prop_map(|bytes| Op::Insert { bytes }),
+            2 => any::<usize>().prop_map(|pick| Op::Retain { pick }),
+            3 => any::<usize>().prop_map(|pick| Op::Release { pick }),
+        ]
+    }
+
+    /// A frame as the oracle sees it, in a `Vec` kept in insertion order.
+    struct Known {
+        id: FrameId,
+        refs: u32,
+        bytes: Vec<u8>,
+    }
+
+    fn frame(bytes: &[u8]) -> Frame {
+        Frame::new(bytes.into())
+    }
+
+    fn check(table: &mut FrameTable, known: &[Known]) {
+        assert_eq!(table.live_frames(), known.len());
+        assert_eq!(table.live_bytes(), known.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>());
+        assert_eq!(table.oldest(), known.first().map(|frame| frame.id));
+        for frame in known {
+            assert_eq!(table.bytes(frame.id), frame.bytes);
+            assert_eq!(table.len(frame.id) as usize, frame.bytes.len());
+        }
+        assert!(table.order.len() <= 2 * known.len() + ORDER_DEAD_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_list_of_counted_frames(ops in prop::collection::vec(op(), 1..400)) {
+            let mut table = FrameTable::new();
+            let mut known: Vec<Known> = Vec::new();
+            for (step, op) in ops.into_iter().enumerate() {
+                match op {
+                    Op::Insert { bytes } => {
+                        let bytes = vec![step.to_le_bytes()[0]; bytes];
+                        known.push(Known { id: table.insert(frame(&bytes)), refs: 1, bytes });
+                    }
+                    Op::Retain { pick } if !known.is_empty() => {
+                        let index = pick % known.len();
+                        known[index].refs += 1;
+                        table.retain(known[index].id);
+                    }
+                    Op::Release { pick } if !known.is_empty() => {
+                        let index = pick % known.len();
+                        known[index].refs -= 1;
+                        table.release(known[index].id);
+                        known.retain(|frame| frame.refs > 0);
+                    }
+                    _ => {}
+                }
+                check(&mut table, &known);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_release_drops_the_frame_itself() {
+        let shared: std::sync::Arc<[u8]> = [1u8, 2, 3].as_slice().into();
+        let mut table = FrameTable::new();
+        let id = table.insert(Frame::new(std::sync::Arc::clone(&shared)));
+        table.retain(id);
+        table.release(id);
+        assert_eq!(std::sync::Arc::strong_count(&shared), 2);
+        table.release(id);
+        assert_eq!(std::sync::Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    fn an_old_frame_does_not_make_the_age_order_grow() {
+        let mut table = FrameTable::new();
+        let old = table.insert(frame(b"old"));
+        for _ in 0..10_000 {
+            let id = table.insert(frame(b"new"));
+            table.release(id);
+            assert!(table.order.len() <= 2 * table.live_frames() + ORDER_DEAD_MAX);
+        }
+        assert_eq!(table.oldest(), Some(old));
+        assert_eq!(table.entries.len(), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "a reference is given back once")]
+    fn a_release_too_many_panics() {
+        let mut table = FrameTable::new();
+        let id = table.insert(frame(b"x"));
+        table.release(id);
+        table.release(id);
+    }
+}

@@ -1,0 +1,157 @@
+//! Overflow: what happens when a queue, or the shard's memory for frames, is full.
+//!
+//! In      a session whose queue has no room; a frame for which `frame_bytes_max` leaves none
+//! Out     room, made by sending or by the session's policy; or the frame is refused
+//! Bounds  only sessions whose socket refuses bytes meet their policy
+//! Source  docs/architecture.md
+
+use super::{
+    frames::FrameId,
+    outbox::{BLOCKED, Delivery, LISTED, OPEN, Outbox, Outcome},
+    queue::Queue,
+};
+use crate::{
+    driver::{Driver, SENDS_PER_BATCH_MAX},
+    options::Overflow,
+};
+
+impl Outbox {
+    #[inline]
+    pub(super) fn has_room(&self, queue: &Queue, frame_bytes: u32) -> bool {
+        queue.len() < self.limits.queue_size
+            && queue.bytes() + u64::from(frame_bytes) <= self.limits.queue_bytes
+    }
+
+    /// Flushes a full queue; if the socket refuses, the policy decides. `None`: there is room now.
+    #[cold]
+    pub(super) fn make_room<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        slot: u32,
+        frame_bytes: u32,
+    ) -> Option<Delivery> {
+        if !self.is_blocked(slot) {
+            self.counters().queues_flushed_full.add(1);
+            self.flush_alone(driver, slot);
+        }
+        let queue = &self.queues[slot as usize];
+        if queue.flags & OPEN == 0 {
+            return Some(Delivery::Closed);
+        }
+        if self.has_room(queue, frame_bytes) {
+            return None;
+        }
+        match self.limits.overflow {
+            Overflow::Close => {
+                self.overflow(slot);
+                Some(Delivery::Closed)
+            }
+            Overflow::DropOldest => self.drop_oldest_for(slot, frame_bytes),
+            Overflow::DropNewest => Some(self.drop_newest(slot)),
+        }
+    }
+
+    fn overflow(&mut self, slot: u32) {
+        self.stop_intake(slot);
+        self.events.push_back(Outcome::Overflowed(slot));
+    }
+
+    /// Drops from the front until the frame has room; if a begun frame leaves none, the new one goes.
+    fn drop_oldest_for(&mut self, slot: u32, frame_bytes: u32) -> Option<Delivery> {
+        while !self.has_room(&self.queues[slot as usize], frame_bytes) {
+            if !self.drop_oldest(slot) {
+                return Some(self.drop_newest(slot));
+            }
+        }
+        None
+    }
+
+    fn drop_newest(&mut self, slot: u32) -> Delivery {
+        self.counters().frames_dropped_newest.add(1);
+        self.count_dropped(slot, 1);
+        Delivery::Dropped
+    }
+
+    fn drop_oldest(&mut self, slot: u32) -> bool {
+        let (queue, frames) = (&mut self.queues[slot as usize], &mut self.frames);
+        let Some(id) = queue.drop_oldest(&mut self.pool, |id| frames.len(id)) else { return false };
+        frames.release(id);
+        self.counters().frames_dropped_oldest.add(1);
+        self.count_dropped(slot, 1);
+        true
+    }
+
+    fn count_dropped(&mut self, slot: u32, count: u32) {
+        let dropped = self.dropped.entry(slot).or_insert(0);
+        *dropped = dropped.saturating_add(count);
+    }
+
+    /// Makes room for `need` bytes of frames: flushes what sockets take, then the blocked sessions that hold the
+    /// oldest frame meet their policy, again and again.
+    #[cold]
+    pub(super) fn relieve<D: Driver>(&mut self, driver: &mut D, need: u64) -> bool {
+        for _ in 0..=self.dirty.len() / SENDS_PER_BATCH_MAX {
+            self.flush(driver);
+        }
+        // Each round changes something, or gives up.
+        while self.frames.live_bytes() + need > self.limits.frame_bytes_max {
+            let Some(oldest) = self.frames.oldest() else { return false };
+            self.trim_blocked();
+            if !self.apply_policy_to_holders(oldest) && !self.cut_holders(oldest) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Every open, blocked session that holds `oldest` meets its policy; `false` if that changed nothing.
+    fn apply_policy_to_holders(&mut self, oldest: FrameId) -> bool {
+        let mut has_changed = false;
+        for index in 0..self.blocked.len() {
+            let slot = self.blocked[index];
+            let queue = &self.queues[slot as usize];
+            if queue.flags & OPEN == 0 || queue.front() != Some(oldest) {
+                continue;
+            }
+            if self.limits.overflow == Overflow::Close {
+                self.overflow(slot);
+                self.drop_unbegun(slot);
+                has_changed = true;
+            } else {
+                has_changed |= self.drop_oldest(slot);
+            }
+        }
+        has_changed
+    }
+
+    /// What is left holds `oldest` because it has begun to send it: such a session is cut, for a frame cannot be
+    /// dropped in its middle. `false` if nobody holds it.
+    fn cut_holders(&mut self, oldest: FrameId) -> bool {
+        let mut has_changed = false;
+        for index in 0..self.blocked.len() {
+            let slot = self.blocked[index];
+            let queue = &self.queues[slot as usize];
+            if queue.front() != Some(oldest) {
+                continue;
+            }
+            if queue.flags & OPEN != 0 {
+                self.overflow(slot);
+            }
+            self.fail(slot);
+            has_changed = true;
+        }
+        has_changed
+    }
+
+    fn trim_blocked(&mut self) {
+        let queues = &mut self.queues;
+        self.blocked.retain(|&slot| {
+            let queue = &mut queues[slot as usize];
+            let stays = queue.flags & BLOCKED != 0;
+            if !stays {
+                queue.flags &= !LISTED;
+            }
+            stays
+        });
+    }
+}
