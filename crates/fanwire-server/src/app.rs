@@ -1,0 +1,200 @@
+//! The server's handler: topics by message, a page, a health check.
+//!
+//! In      `subscribe`, `unsubscribe`, `publish` and `ping` in the Json envelope; plain requests
+//! Out     `subscribed`, `unsubscribed`, `pong` and `error` to the sender; what is published, its bytes unchanged
+//! Bounds  those of the engine; one answer per request, none per publish that went well
+//! Source  docs/protocol.md
+
+use std::{borrow::Cow, sync::Arc};
+
+use fanwire::{Auth, Handler, Http, Message, Payload, Request, Session};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    page::Page,
+    problem::{Limits, Problem},
+};
+
+/// One shard's handler.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    client_publish: bool,
+    limits: Limits,
+    page: Arc<Page>,
+}
+
+impl App {
+    pub(crate) fn new(path: &str, client_publish: bool, limits: Limits) -> Self {
+        Self { client_publish, limits, page: Arc::new(Page::new(path, client_publish)) }
+    }
+
+    fn answer(&self, session: &mut Session<'_, ()>, message: &Message<'_>) -> Result<(), Problem> {
+        match message.topic() {
+            "subscribe" => self.subscribe(session, message.data()),
+            "unsubscribe" => self.unsubscribe(session, message.data()),
+            "publish" => self.publish(session, message.data()),
+            "ping" => reply(session, "pong", message.data()),
+            other => Err(Problem::unknown_topic(other)),
+        }
+    }
+
+    fn subscribe(&self, session: &mut Session<'_, ()>, data: &[u8]) -> Result<(), Problem> {
+        let TopicOnly { topic } = object("subscribe", TOPIC_FORM, data)?;
+        self.check_name("subscribe", TOPIC_FORM, &topic)?;
+        check_reserved(&topic)?;
+        session.subscribe(&topic).map_err(|error| Problem::of_subscribe(error, self.limits))?;
+        reply(session, "subscribed", json(&TopicOnly { topic }))
+    }
+
+    /// Succeeds also if there was no such subscription: there is none now.
+    fn unsubscribe(&self, session: &mut Session<'_, ()>, data: &[u8]) -> Result<(), Problem> {
+        let TopicOnly { topic } = object("unsubscribe", TOPIC_FORM, data)?;
+        self.check_name("unsubscribe", TOPIC_FORM, &topic)?;
+        session.unsubscribe(&topic);
+        reply(session, "unsubscribed", json(&TopicOnly { topic }))
+    }
+
+    fn publish(&self, session: &mut Session<'_, ()>, data: &[u8]) -> Result<(), Problem> {
+        if !self.client_publish {
+            return Err(Problem::PublishDisabled);
+        }
+        let Publish { topic, data } = object("publish", PUBLISH_FORM, data)?;
+        self.check_name("publish", PUBLISH_FORM, &topic)?;
+        check_reserved(&topic)?;
+        let data = data.map_or("", RawValue::get);
+        session.publish(&topic, data).map_err(|error| Problem::of_publish(error, self.limits))
+    }
+
+    /// The engine checks the length as well, but not of a topic that is only unsubscribed from, and that name goes
+    /// back to the client.
+    fn check_name(&self, request: &'static str, form: &'static str, topic: &str) -> Result<(), Problem> {
+        let max = self.limits.topic_bytes_max;
+        match topic.len() {
+            0 => Err(Problem::BadRequest { request, form }),
+            bytes if bytes as u64 > u64::from(max) => Err(Problem::TopicTooLong { max }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Handler for App {
+    type Value = ();
+
+    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<()> {
+        Auth::accept(())
+    }
+
+    fn on_message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        if let Err(problem) = self.answer(session, &message) {
+            let data = json(&ErrorData { code: problem.code(), message: &problem.to_string() });
+            // An answer that cannot be queued has closed the session or met its overflow policy, and is counted.
+            let _ = session.send("error", data);
+        }
+    }
+
+    fn on_http(&mut self, request: &Request<'_>) -> Http {
+        match (request.path(), request.method()) {
+            ("/", "GET" | "HEAD") => self.page.answer(request.header("Host")),
+            ("/healthz", "GET" | "HEAD") => Http::text(200, "ok").header("Cache-Control", "no-store"),
+            ("/" | "/healthz", _) => Http::text(405, "use GET\n").header("Allow", "GET, HEAD"),
+            _ => Http::text(404, "not found\n"),
+        }
+    }
+}
+
+/// The data of `subscribe`, `unsubscribe` and of their answers.
+#[derive(Serialize, Deserialize)]
+struct TopicOnly<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Publish<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct ErrorData<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+/// `"data":null` is data, not its absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads the data of a request.
+fn object<'a, T: Deserialize<'a>>(
+    request: &'static str,
+    form: &'static str,
+    data: &'a [u8],
+) -> Result<T, Problem> {
+    // serde would take an array for a struct as well.
+    let found = if data.first() == Some(&b'{') { serde_json::from_slice(data).ok() } else { None };
+    found.ok_or(Problem::BadRequest { request, form })
+}
+
+fn reply<'p>(
+    session: &mut Session<'_, ()>,
+    topic: &str,
+    data: impl Into<Payload<'p>>,
+) -> Result<(), Problem> {
+    match session.send(topic, data).map_err(Problem::of_answer) {
+        Err(Some(problem)) => Err(problem),
+        Ok(()) | Err(None) => Ok(()),
+    }
+}
+
+/// A subscriber could not tell what was published there from an answer to itself.
+fn check_reserved(topic: &str) -> Result<(), Problem> {
+    match RESERVED_TOPICS.iter().find(|reserved| **reserved == topic) {
+        Some(reserved) => Err(Problem::ReservedTopic(reserved)),
+        None => Ok(()),
+    }
+}
+
+fn json(value: &impl Serialize) -> Payload<'static> {
+    Payload::json(value).expect("strings can always be written as JSON")
+}
+
+/// What the server itself sends.
+const RESERVED_TOPICS: [&str; 4] = ["subscribed", "unsubscribed", "pong", "error"];
+
+const TOPIC_FORM: &str = r#"{"topic":"NAME"}, NAME not empty"#;
+const PUBLISH_FORM: &str = r#"{"topic":"NAME","data":ANY}, NAME not empty"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_a_publish_keeps_its_bytes() {
+        let data = br#"{ "data" : {"a" : 1.0e+2,"a":2} , "x":[], "topic":"t\u00e4" }"#;
+        let publish: Publish<'_> = object("publish", PUBLISH_FORM, data).unwrap();
+        assert_eq!((&*publish.topic, publish.data.unwrap().get()), ("tä", r#"{"a" : 1.0e+2,"a":2}"#));
+    }
+
+    #[test]
+    fn null_is_data_and_missing_data_is_none() {
+        let data = |text: &'static str| {
+            let publish: Publish<'_> = object("publish", PUBLISH_FORM, text.as_bytes()).unwrap();
+            publish.data.map(RawValue::get)
+        };
+        assert_eq!(data(r#"{"topic":"t","data":null}"#), Some("null"));
+        assert_eq!(data(r#"{"topic":"t"}"#), None);
+    }
+
+    #[test]
+    fn data_that_is_no_such_object_is_a_bad_request() {
+        for data in ["", "null", "1", r#""t""#, "[]", r#"["t"]"#, "{}", r#"{"topic":1}"#, r#"{"topic":null}"#]
+        {
+            assert!(object::<TopicOnly<'_>>("subscribe", TOPIC_FORM, data.as_bytes()).is_err(), "{data}");
+        }
+    }
+}

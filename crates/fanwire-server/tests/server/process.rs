@@ -1,0 +1,116 @@
+//! A server process: started on a free port, watched by its own words, ended with the test.
+//!
+//! In      arguments, signals
+//! Out     its address, lines, exit code
+//! Bounds  a process that neither speaks nor ends for `WAIT_MAX` fails the test
+//! Source  the line `listening on ws://ADDR/PATH`, which is a promise
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::WAIT_MAX;
+
+pub(crate) const TERM: Signal = Signal::TERM;
+pub(crate) const INT: Signal = Signal::INT;
+
+pub(crate) struct Process {
+    child: Child,
+    /// `None` once nobody listens any more.
+    lines: Option<Receiver<String>>,
+    before_ready: Vec<String>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Process {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanwire-server"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        let mut before_ready = Vec::new();
+        let address = loop {
+            let line = lines.recv_timeout(WAIT_MAX).expect("the server says that it listens");
+            before_ready.push(line.clone());
+            if let Some(rest) = line.strip_prefix("listening on ws://") {
+                break rest[..rest.find('/').unwrap()].parse().unwrap();
+            }
+        };
+        Self { child, lines: Some(lines), before_ready, address }
+    }
+
+    /// Its lines up to the one that says where it listens.
+    pub(crate) fn said_before_ready(&self) -> Vec<String> {
+        self.before_ready.clone()
+    }
+
+    /// Its next lines, up to the first one that is looked for.
+    pub(crate) fn lines_until(&mut self, found: impl Fn(&str) -> bool) -> Vec<String> {
+        let lines = self.lines.as_ref().expect("stdout is still read");
+        let mut seen = Vec::new();
+        loop {
+            seen.push(lines.recv_timeout(WAIT_MAX).unwrap_or_else(|error| panic!("{error} after {seen:?}")));
+            if found(&seen[seen.len() - 1]) {
+                return seen;
+            }
+        }
+    }
+
+    /// Stops reading what it prints: its next line breaks the pipe.
+    pub(crate) fn close_stdout(&mut self) {
+        self.lines_until(|line| line.contains("python3 -c"));
+        self.lines = None;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        self.child.wait().unwrap().code().expect("no signal kills it")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already where a test is about its end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs it where it cannot start: its exit code and what it said on stderr.
+pub(crate) fn run_to_end(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_fanwire-server"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Lines by a thread of their own, so that waiting for one can end.
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
