@@ -1,0 +1,156 @@
+//! Processes from outside: CPU time and memory of one process, CPU time of the kernel's softirq threads.
+//!
+//! In      a process id, CPU numbers
+//! Out     nanoseconds on a CPU; bytes of memory
+//! Bounds  exact for threads that sleep when they are read; a running thread lags by up to a tick
+//! Source  proc(5): /proc/PID/task/TID/schedstat (first field), /proc/PID/smaps_rollup
+
+use std::{fs, io, path::Path, time::Duration};
+
+use crate::affinity::CpuList;
+
+/// A process that is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pid: u32,
+}
+
+impl Process {
+    /// The process with this id.
+    #[must_use]
+    pub fn new(pid: u32) -> Self {
+        Self { pid }
+    }
+
+    /// This process.
+    #[must_use]
+    pub fn current() -> Self {
+        Self { pid: std::process::id() }
+    }
+
+    /// CPU time of all threads that live now. Threads that have ended are not in it, so differences are
+    /// right only for a process that keeps its threads.
+    ///
+    /// # Errors
+    /// The process has gone or belongs to somebody else.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        let mut total = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            match schedstat(&task?.path()) {
+                Ok(cpu) => total += cpu,
+                // A thread may end between the listing and the read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    /// User memory of the process.
+    ///
+    /// # Errors
+    /// The process has gone or belongs to somebody else.
+    pub fn memory(&self) -> io::Result<Memory> {
+        Memory::parse(&fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?)
+    }
+}
+
+/// User memory; what the kernel holds for the process's sockets is not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident pages, shared ones divided by their users.
+    pub pss_bytes: u64,
+    /// Resident pages without a file behind them: heap, stacks, rings.
+    pub anonymous_bytes: u64,
+}
+
+impl Memory {
+    fn parse(rollup: &str) -> io::Result<Self> {
+        let field = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+        };
+        match (field("Pss:"), field("Anonymous:")) {
+            (Some(pss_bytes), Some(anonymous_bytes)) => Ok(Self { pss_bytes, anonymous_bytes }),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "smaps_rollup without Pss or Anonymous")),
+        }
+    }
+}
+
+/// The kernel's `ksoftirqd` threads of some CPUs: where a server's network work goes when there is much.
+#[derive(Clone, Debug)]
+pub struct Softirq {
+    tasks: Vec<u32>,
+}
+
+impl Softirq {
+    /// Finds the threads of these CPUs. In a container that hides kernel threads there are none.
+    ///
+    /// # Errors
+    /// /proc cannot be listed.
+    pub fn of(cpus: &CpuList) -> io::Result<Self> {
+        let names: Vec<String> = cpus.cpus().iter().map(|cpu| format!("ksoftirqd/{cpu}\n")).collect();
+        let mut tasks = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            if fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| names.contains(&comm)) {
+                tasks.push(pid);
+            }
+        }
+        Ok(Self { tasks })
+    }
+
+    /// CPU time of these threads.
+    ///
+    /// # Errors
+    /// A thread's clock cannot be read.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        self.tasks.iter().map(|pid| schedstat(Path::new(&format!("/proc/{pid}")))).sum()
+    }
+}
+
+/// First field of `schedstat`: nanoseconds spent on a CPU.
+fn schedstat(task: &Path) -> io::Result<Duration> {
+    let text = fs::read_to_string(task.join("schedstat"))?;
+    let ns = text.split(' ').next().and_then(|field| field.parse().ok());
+    ns.map(Duration::from_nanos)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "schedstat does not start with a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    fn thread_cpu() -> Duration {
+        clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
+    }
+
+    #[test]
+    fn own_cpu_time_grows_by_what_is_burnt() {
+        let process = Process::current();
+        let before = process.cpu().unwrap();
+        // The thread's own clock is the oracle. 50 ms are several ticks, so the reading cannot lag that far.
+        let until = thread_cpu() + Duration::from_millis(50);
+        while thread_cpu() < until {
+            std::hint::black_box([0u8; 4096].iter().fold(1u8, |sum, byte| sum.wrapping_add(*byte)));
+        }
+        assert!(process.cpu().unwrap() > before);
+    }
+
+    #[test]
+    fn smaps_rollup_is_read_in_bytes() {
+        let text =
+            "5-7 ---p 0 0 0 [rollup]\nRss:    9 kB\nPss:     3 kB\nPss_Anon: 1 kB\nAnonymous:    2 kB\n";
+        assert_eq!(Memory::parse(text).unwrap(), Memory { pss_bytes: 3072, anonymous_bytes: 2048 });
+        assert!(Memory::parse("Rss: 9 kB\n").is_err());
+        assert!(Process::current().memory().unwrap().anonymous_bytes > 0);
+    }
+
+    #[test]
+    fn a_process_that_does_not_exist_is_an_error() {
+        assert!(Process::new(u32::MAX).cpu().is_err());
+        assert!(Process::new(u32::MAX).memory().is_err());
+    }
+}

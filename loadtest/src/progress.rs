@@ -1,0 +1,173 @@
+//! Progress: what the receiving threads and the publishing one tell each other during a run.
+//!
+//! In      deliveries counted by receivers; failures; the end
+//! Out     a publisher that wakes when its burst has arrived everywhere
+//! Bounds  one atomic addition per batch of deliveries
+//! Source  a Dekker pair: the goal is stored before the count is read, and the other way round
+
+use std::{
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread::Thread,
+    time::{Duration, Instant},
+};
+
+/// State shared by all threads of a run.
+#[derive(Debug)]
+pub struct Progress {
+    start: Instant,
+    publisher: Thread,
+    delivered: AtomicU64,
+    delivered_last_ns: AtomicU64,
+    goal: AtomicU64,
+    is_failed: AtomicBool,
+    failure: Mutex<Option<String>>,
+    published: OnceLock<Vec<u64>>,
+}
+
+impl Progress {
+    /// For a run that this thread publishes. Its clock starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            publisher: std::thread::current(),
+            delivered: AtomicU64::new(0),
+            delivered_last_ns: AtomicU64::new(0),
+            goal: AtomicU64::new(u64::MAX),
+            is_failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            published: OnceLock::new(),
+        }
+    }
+
+    /// Nanoseconds on the run's clock.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// When that time is, or was.
+    #[must_use]
+    pub fn instant(&self, ns: u64) -> Instant {
+        self.start + Duration::from_nanos(ns)
+    }
+
+    /// Counts deliveries that were read at `now_ns`.
+    pub fn add_delivered(&self, count: u64, now_ns: u64) {
+        self.delivered_last_ns.fetch_max(now_ns, SeqCst);
+        let before = self.delivered.fetch_add(count, SeqCst);
+        let goal = self.goal.load(SeqCst);
+        if before < goal && before + count >= goal {
+            self.publisher.unpark();
+        }
+    }
+
+    /// Deliveries so far, over all subscribers.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(SeqCst)
+    }
+
+    /// When the latest of them was read.
+    #[must_use]
+    pub fn delivered_last_ns(&self) -> u64 {
+        self.delivered_last_ns.load(SeqCst)
+    }
+
+    /// Waits for `goal` deliveries; by the publishing thread only. `patience` without any is a failure.
+    /// False if the run failed or `is_over`.
+    pub fn wait_delivered(&self, goal: u64, patience: Duration, mut is_over: impl FnMut() -> bool) -> bool {
+        self.goal.store(goal, SeqCst);
+        let mut seen = (self.delivered(), Instant::now());
+        while seen.0 < goal {
+            if self.is_failed() || is_over() {
+                return false;
+            }
+            if seen.1.elapsed() > patience {
+                self.fail(format!("nothing was delivered for {} s", patience.as_secs_f64()));
+                return false;
+            }
+            std::thread::park_timeout(LOOK_AGAIN);
+            let delivered = self.delivered();
+            if delivered != seen.0 {
+                seen = (delivered, Instant::now());
+            }
+        }
+        true
+    }
+
+    /// Ends the run as failed; the first failure stands.
+    pub fn fail(&self, failure: String) {
+        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(failure);
+        self.is_failed.store(true, SeqCst);
+        self.publisher.unpark();
+    }
+
+    /// Whether `fail` was called.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.is_failed.load(SeqCst)
+    }
+
+    /// The first failure.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the run: this is how much each publisher published.
+    pub fn finish(&self, published: Vec<u64>) {
+        self.published.get_or_init(|| published);
+    }
+
+    /// What `finish` said, once it has.
+    #[must_use]
+    pub fn published(&self) -> Option<&[u64]> {
+        self.published.get().map(Vec::as_slice)
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How soon an interrupt or the end is noticed by a thread that sleeps.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_publisher_wakes_when_the_last_delivery_is_counted() {
+        let progress = Arc::new(Progress::new());
+        for round in 1..=100 {
+            let receivers = [(); 2].map(|()| {
+                let progress = Arc::clone(&progress);
+                std::thread::spawn(move || (0..5).for_each(|_| progress.add_delivered(1, progress.now_ns())))
+            });
+            assert!(progress.wait_delivered(round * 10, Duration::from_secs(30), || false));
+            receivers.into_iter().for_each(|receiver| receiver.join().unwrap());
+        }
+        assert_eq!(progress.delivered(), 1000);
+    }
+
+    #[test]
+    fn waiting_ends_with_the_run_or_with_patience() {
+        let progress = Progress::new();
+        assert!(!progress.wait_delivered(1, Duration::MAX, || true));
+        assert!(!progress.is_failed());
+        assert!(!progress.wait_delivered(1, Duration::ZERO, || false));
+        progress.fail("second".to_owned());
+        assert!(!progress.wait_delivered(1, Duration::MAX, || false));
+        assert_eq!(progress.failure().as_deref(), Some("nothing was delivered for 0 s"));
+    }
+}

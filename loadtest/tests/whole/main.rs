@@ -1,0 +1,6 @@
+//! Whole runs, inside this process and as users start them, against a server that can be wrong on purpose.
+#![cfg(test)]
+
+mod binary;
+mod run;
+mod server;

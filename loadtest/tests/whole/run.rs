@@ -1,0 +1,132 @@
+//! Whole runs against a server that is right, and against servers that are wrong in one known way.
+
+use std::{net::TcpListener, sync::atomic::AtomicBool};
+
+use crate::server::{Fault, start};
+use clap::Parser;
+use loadtest::{args::Args, check::Tally, report::Report, run::run};
+
+const SUBSCRIBERS: u64 = 4;
+
+fn args(fault: Fault, more: &str) -> Args {
+    let url = start(fault);
+    let messages = if more.contains("--messages") { "" } else { "--messages 80" };
+    let line = format!("loadtest --url {url} --subscribers 4 {messages} --patience 1 {more}");
+    Args::parse_from(line.split_whitespace())
+}
+
+fn report(fault: Fault, more: &str) -> Report {
+    run(&args(fault, more), &AtomicBool::new(false)).unwrap()
+}
+
+fn error(fault: Fault) -> String {
+    run(&args(fault, ""), &AtomicBool::new(false)).unwrap_err().to_string()
+}
+
+#[test]
+fn a_right_server_passes_in_every_mode() {
+    for more in [
+        "",
+        "--burst 7 --publishers 3",
+        "--rate 2000",
+        "--rate 2000 --burst 5 --publishers 2 --payload-bytes 5000",
+        "--payload-bytes 300000 --messages 8",
+        "--threads 3 --query token=u{n}",
+    ] {
+        let report = report(Fault::None, more);
+        assert!(report.is_clean(), "{more}: {report}");
+        assert_eq!(report.tally.delivered, report.publishes * SUBSCRIBERS, "{more}");
+        assert_eq!(report.publishes, report.publishes_planned, "{more}");
+        assert!(report.latency.max_ms >= report.latency.p50_ms && report.latency.p50_ms > 0.0, "{report}");
+    }
+}
+
+#[test]
+fn pings_fragments_and_other_json_are_no_faults() {
+    let report = report(Fault::Odd, "--publishers 2");
+    assert!(report.is_clean(), "{report}");
+    // The welcome of each subscriber came before it was subscribed and so before anything was judged.
+    assert_eq!(report.tally, Tally { delivered: 80, ..Tally::default() });
+}
+
+#[test]
+fn a_lost_message_is_found() {
+    let report = report(Fault::Lose, "--rate 5000");
+    assert_eq!(report.tally, Tally { delivered: 79, missing: 1, ..Tally::default() });
+    assert!(!report.is_clean());
+}
+
+#[test]
+fn a_lost_message_ends_a_closed_loop() {
+    let report = report(Fault::Lose, "");
+    assert_eq!((report.publishes, report.tally.missing), (6, 1));
+    assert_eq!(report.failure.as_deref(), Some("nothing was delivered for 1 s"));
+}
+
+#[test]
+fn a_reordered_message_is_found() {
+    let report = report(Fault::Reorder, "--burst 10");
+    assert_eq!(report.tally, Tally { delivered: 80, reordered: 1, ..Tally::default() });
+    assert!(!report.is_clean());
+}
+
+#[test]
+fn a_duplicated_message_is_found() {
+    let report = report(Fault::Duplicate, "");
+    assert_eq!(report.tally, Tally { delivered: 80, duplicated: 1, ..Tally::default() });
+    assert!(!report.is_clean());
+}
+
+#[test]
+fn a_corrupted_message_is_found() {
+    let report = report(Fault::Corrupt, "--rate 5000");
+    assert_eq!(report.tally, Tally { delivered: 79, missing: 1, corrupted: 1, ..Tally::default() });
+    assert!(!report.is_clean());
+}
+
+#[test]
+fn a_closed_subscriber_ends_the_run_with_the_code() {
+    let report = report(Fault::Close, "");
+    let failure = report.failure.clone().unwrap();
+    assert!(failure.contains("1013 queue full"), "{failure}");
+    assert!(report.tally.missing > 0 && !report.is_clean());
+}
+
+#[test]
+fn a_dropped_subscriber_ends_the_run() {
+    let report = report(Fault::Drop, "");
+    assert!(report.failure.is_some() && !report.is_clean(), "{report}");
+}
+
+#[test]
+fn a_server_that_stalls_is_not_waited_for_without_end() {
+    for more in ["", "--rate 5000"] {
+        let report = report(Fault::Stall, more);
+        assert_eq!(report.tally.delivered, 5 * SUBSCRIBERS);
+        assert_eq!(report.failure.as_deref(), Some("nothing was delivered for 1 s"));
+    }
+}
+
+#[test]
+fn refusals_say_what_the_server_said() {
+    assert!(error(Fault::RefuseHandshake).contains("503: no places"));
+    assert!(error(Fault::RefuseSubscribe).contains("not allowed"));
+    assert!(error(Fault::DropHandshake).contains("ended the connection"));
+    let report = report(Fault::RefusePublish, "");
+    assert!(report.failure.is_some_and(|failure| failure.contains("refused to publish: \"not allowed\"")));
+}
+
+#[test]
+fn nobody_listening_is_a_clear_error() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let args = Args::parse_from(["loadtest", "--url", &format!("ws://{free}/ws")]);
+    let error = run(&args, &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(error.contains("nothing listens on"), "{error}");
+}
+
+#[test]
+fn more_connections_than_descriptors_is_a_clear_error() {
+    let args = Args::parse_from(["loadtest", "--url", "ws://127.0.0.1:1/ws", "--subscribers", "1000000000"]);
+    let error = run(&args, &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(error.contains("ask for at most"), "{error}");
+}

@@ -1,0 +1,213 @@
+//! A small server that speaks the dialect, a thread per connection, and misbehaves on request.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use fanwire_ws::{
+    Budget, CloseCode, Decoder, Event, HeadLimits, Opcode, RequestHead, Role, Rules, encode_close,
+    encode_frame, write_accept,
+};
+use serde_json::{Value, json};
+
+/// What the server does wrong, if anything, from the message `FAULT_AT` on, to the first subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Nothing, in unusual ways: pings, fragments, other JSON, and a message nobody asked for.
+    Odd,
+    /// One message is not delivered.
+    Lose,
+    /// One message comes after the next.
+    Reorder,
+    /// One message comes twice.
+    Duplicate,
+    /// One digit of a message is changed.
+    Corrupt,
+    /// A close frame.
+    Close,
+    /// The connection ends without one.
+    Drop,
+    /// Nothing is delivered any more.
+    Stall,
+    /// Subscribing is answered by an error.
+    RefuseSubscribe,
+    /// Publishing is.
+    RefusePublish,
+    /// The handshake is answered by 503.
+    RefuseHandshake,
+    /// The handshake is never answered, the connection ends.
+    DropHandshake,
+}
+
+/// Starts it; it ends with the process. The answer is its URL.
+pub(crate) fn start(fault: Fault) -> String {
+    start_watched(fault).0
+}
+
+/// The same, and how many messages were published so far.
+pub(crate) fn start_watched(fault: Fault) -> (String, impl Fn() -> u64) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let room = Arc::new(Mutex::new(Room { fault, subscribers: Vec::new(), published: 0, held: None }));
+    let watched = Arc::clone(&room);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let room = Arc::clone(&room);
+            thread::spawn(move || serve(stream, &room));
+        }
+    });
+    (url, move || watched.lock().unwrap().published)
+}
+
+struct Room {
+    fault: Fault,
+    subscribers: Vec<TcpStream>,
+    published: u64,
+    held: Option<Vec<u8>>,
+}
+
+/// Counted from 0.
+const FAULT_AT: u64 = 5;
+
+const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
+
+/// Returns when the client goes.
+fn serve(mut stream: TcpStream, room: &Mutex<Room>) -> Option<()> {
+    let fault = room.lock().unwrap().fault;
+    if !shake_hands(&mut stream, fault)? {
+        return None;
+    }
+    let (mut decoder, mut budget) = (Decoder::new(), Budget::new(1 << 20));
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).ok().filter(|&count| count > 0)?;
+        let mut rest = &mut buffer[..count];
+        loop {
+            let (consumed, event) = decoder.decode(&RULES, &mut budget, rest);
+            match event.unwrap() {
+                Event::Partial => break,
+                Event::Message { payload, .. } => room.lock().unwrap().handle(&mut stream, payload)?,
+                Event::Pong(payload) => assert_eq!(payload, b"odd"),
+                Event::Ping(_) | Event::Close(_) => return None,
+            }
+            rest = &mut rest[consumed..];
+        }
+    }
+}
+
+fn shake_hands(stream: &mut TcpStream, fault: Fault) -> Option<bool> {
+    let (mut received, mut answer) = (Vec::new(), Vec::new());
+    loop {
+        let mut part = [0; 1024];
+        let count = stream.read(&mut part).ok().filter(|&count| count > 0)?;
+        received.extend_from_slice(&part[..count]);
+        let Some((head, _)) = RequestHead::parse(&received, &HeadLimits::default()).unwrap() else {
+            continue;
+        };
+        if fault == Fault::DropHandshake {
+            return Some(false);
+        }
+        if fault == Fault::RefuseHandshake {
+            stream.write_all(b"HTTP/1.1 503 Full\r\nContent-Length: 9\r\n\r\nno places").ok()?;
+            return Some(false);
+        }
+        write_accept(&mut answer, head.upgrade().unwrap().key(), None, &[]);
+        if fault == Fault::Odd {
+            // In the same segment as the head, so that a client must not lose it.
+            encode_frame(&mut answer, true, Opcode::Text, None, br#"{"topic":"welcome","data":1}"#);
+        }
+        stream.write_all(&answer).ok()?;
+        return Some(true);
+    }
+}
+
+impl Room {
+    fn handle(&mut self, stream: &mut TcpStream, message: &[u8]) -> Option<()> {
+        let request: Value = serde_json::from_slice(message).unwrap();
+        let data = &request["data"];
+        match request["topic"].as_str().unwrap() {
+            "subscribe" if self.fault == Fault::RefuseSubscribe => {
+                answer(stream, "error", &json!("not allowed"))
+            }
+            "subscribe" => {
+                self.subscribers.push(stream.try_clone().unwrap());
+                answer(stream, "subscribed", data)
+            }
+            "publish" if self.fault == Fault::RefusePublish => answer(stream, "error", &json!("not allowed")),
+            "publish" => {
+                self.publish(&data["data"]);
+                Some(())
+            }
+            other => panic!("unknown request {other}"),
+        }
+    }
+
+    fn publish(&mut self, data: &Value) {
+        let is_fault = self.published == FAULT_AT;
+        self.published += 1;
+        if self.fault == Fault::Stall && self.published > FAULT_AT {
+            return;
+        }
+        let right = encode(&delivery(data));
+        for index in 0..self.subscribers.len() {
+            let mut frames = if self.fault == Fault::Odd { odd(data) } else { right.clone() };
+            if index == 0 && is_fault {
+                frames = self.spoil(frames);
+            } else if index == 0 {
+                frames.extend(self.held.take().unwrap_or_default());
+            }
+            // A client that has gone is none of this server's business.
+            drop(self.subscribers[index].write_all(&frames));
+            if index == 0 && is_fault && matches!(self.fault, Fault::Close | Fault::Drop) {
+                drop(self.subscribers[0].shutdown(Shutdown::Both));
+            }
+        }
+    }
+
+    fn spoil(&mut self, mut frames: Vec<u8>) -> Vec<u8> {
+        match self.fault {
+            Fault::Lose | Fault::Drop => frames.clear(),
+            Fault::Reorder => self.held = Some(std::mem::take(&mut frames)),
+            Fault::Duplicate => frames.extend_from_within(..),
+            Fault::Corrupt => {
+                let digit = frames.len() - 10;
+                frames[digit] = if frames[digit] == b'0' { b'1' } else { b'0' };
+            }
+            Fault::Close => {
+                frames.clear();
+                encode_close(&mut frames, None, CloseCode::TRY_AGAIN_LATER, "queue full");
+            }
+            _ => {}
+        }
+        frames
+    }
+}
+
+fn delivery(data: &Value) -> Vec<u8> {
+    format!(r#"{{"topic":"load","data":{data}}}"#).into_bytes()
+}
+
+fn odd(data: &Value) -> Vec<u8> {
+    let message = format!(r#"{{ "data": {data}, "topic": "lo\u0061d" }}"#).into_bytes();
+    let (first, second) = message.split_at(30);
+    let mut frames = Vec::new();
+    encode_frame(&mut frames, false, Opcode::Text, None, first);
+    encode_frame(&mut frames, true, Opcode::Ping, None, b"odd");
+    encode_frame(&mut frames, true, Opcode::Continuation, None, second);
+    frames
+}
+
+fn answer(stream: &mut TcpStream, topic: &str, data: &Value) -> Option<()> {
+    stream.write_all(&encode(json!({"topic": topic, "data": data}).to_string().as_bytes())).ok()
+}
+
+fn encode(message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, true, Opcode::Text, None, message);
+    frame
+}
