@@ -223,12 +223,12 @@ impl Shared {
     /// Hands a frame to every shard that may have a subscriber: to all of them or to none.
     pub(crate) fn publish(&self, frame: &Frame, except: Option<SessionRef>) -> Result<(), PublishError> {
         let mask = self.interest.interested(self.hasher.hash(frame.topic()));
-        self.post_to_all(mask, || Command::Publish { frame: frame.clone(), except })
+        self.post_to_all(mask, frame, || Command::Publish { frame: frame.clone(), except })
     }
 
     pub(crate) fn broadcast(&self, frame: &Frame) -> Result<(), PublishError> {
         let mask = self.interest.all_shards();
-        self.post_to_all(mask, || Command::Broadcast { frame: frame.clone() })
+        self.post_to_all(mask, frame, || Command::Broadcast { frame: frame.clone() })
     }
 
     pub(crate) fn send(&self, to: SessionRef, frame: Frame) -> Result<(), SendError> {
@@ -285,11 +285,10 @@ impl Shared {
         Ok(())
     }
 
-    fn post_to_all(&self, mask: u64, make: impl Fn() -> Command) -> Result<(), PublishError> {
+    fn post_to_all(&self, mask: u64, frame: &Frame, make: impl Fn() -> Command) -> Result<(), PublishError> {
         if self.phase() == Phase::Stopping {
             return Err(PublishError::Stopped);
         }
-        let bytes = make().frame_bytes();
         let mut places: smallvec::SmallVec<[_; 8]> = smallvec::SmallVec::new();
         for shard in bits(mask) {
             let side = &self.shards[shard];
@@ -302,7 +301,7 @@ impl Shared {
                 }
             }
         }
-        if self.reserve_intake(mask, bytes).is_err() {
+        if self.reserve_intake(mask, frame.len().into()).is_err() {
             bits(mask).take(1).for_each(|shard| self.shards[shard].counters.inbox_full.add_shared(1));
             return Err(PublishError::Full);
         }
