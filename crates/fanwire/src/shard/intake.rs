@@ -13,7 +13,7 @@ use fanwire_ws::CloseCode;
 use super::{COMMANDS_PER_TICK_MAX, Core, INTAKE_DELIVERIES_MAX, Shard, State, outbox::Delivery};
 use crate::{
     close::CloseKind,
-    driver::Driver,
+    driver::{Driver, Key},
     frame::Frame,
     handler::Handler,
     shared::{Command, SessionRef, ShardSide},
@@ -65,22 +65,31 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn take_command(&mut self, command: Command) {
+        #[cfg(feature = "sim")]
+        let asked = self.observer.is_some().then(|| crate::sim::Asked::of(&command)).flatten();
+        let is_done = self.carry_out(command);
+        #[cfg(feature = "sim")]
+        if let (Some(observer), Some(request)) = (&self.observer, asked) {
+            (observer.borrow_mut())(crate::sim::Taken { shard: self.core.index, request, is_done });
+        }
+        #[cfg(not(feature = "sim"))]
+        let _ = is_done;
+        self.core.settle();
+    }
+
+    /// `false`: there was no room for it.
+    fn carry_out(&mut self, command: Command) -> bool {
         let core = &mut self.core;
         match command {
-            Command::Publish { frame, except, .. } => core.publish_here(frame, except),
-            Command::Broadcast { frame } => core.broadcast_here(frame),
-            Command::Send { key, frame } => {
-                let is_there = core.conn_of(key).is_some();
-                if !is_there || core.out.send(&mut core.driver, key.slot, frame) == Some(Delivery::Closed) {
-                    core.counters().frames_dropped_closed.add(1);
-                }
-            }
+            Command::Publish { frame, except, .. } => return core.publish_here(frame, except),
+            Command::Broadcast { frame } => return core.broadcast_here(frame),
+            Command::Send { key, frame } => return core.send_here(key, frame),
             Command::Subscribe { key, topic, pending } => {
-                if core.conn_of(key).is_some() && core.add_topic(key.slot, &topic).is_err() {
-                    core.counters().subscribes_refused.add(1);
-                }
+                let is_refused = core.conn_of(key).is_some() && core.add_topic(key.slot, &topic).is_err();
+                core.counters().subscribes_refused.add(is_refused.into());
                 // Only now may publishers rely on the filter again.
                 drop(pending);
+                return !is_refused;
             }
             Command::Unsubscribe { key, topic } => {
                 if core.conn_of(key).is_some() {
@@ -94,35 +103,45 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Command::Answer { key, auth } => self.answer_ticket(key, auth),
             Command::Adopt { descriptor, value, mut received } => {
-                let Ok(value) = value.downcast::<H::Value>() else { return };
-                let Some(slot) = core.adopt(descriptor) else { return };
+                let Ok(value) = value.downcast::<H::Value>() else { return false };
+                let Some(slot) = core.adopt(descriptor) else { return false };
                 self.open(slot, *value);
                 self.received_open(slot, &mut received);
             }
         }
-        self.core.settle();
+        true
     }
 }
 
 impl<D: Driver> Core<D> {
-    /// Gives a frame from elsewhere to this shard's subscribers.
-    fn publish_here(&mut self, frame: Frame, except: Option<SessionRef>) {
+    /// Gives a frame from elsewhere to this shard's subscribers; `false` if the shard's frames fill their cap.
+    fn publish_here(&mut self, frame: Frame, except: Option<SessionRef>) -> bool {
         self.counters().publishes.add(1);
         let except = except.filter(|except| usize::from(except.shard) == self.index);
         let except = except.filter(|except| self.conn_of(except.key).is_some()).map(|except| except.key.slot);
         let topic = frame.clone();
-        if self.topics.subscriber_count(topic.topic()) > 0
-            && let Some(id) = self.out.admit(&mut self.driver, frame)
-        {
-            self.fan_out(topic.topic(), id, except);
+        if self.topics.subscriber_count(topic.topic()) == 0 {
+            return true;
         }
+        let Some(id) = self.out.admit(&mut self.driver, frame) else { return false };
+        self.fan_out(topic.topic(), id, except);
+        true
     }
 
-    fn broadcast_here(&mut self, frame: Frame) {
+    fn broadcast_here(&mut self, frame: Frame) -> bool {
         self.counters().publishes.add(1);
-        if let Some(id) = self.out.admit(&mut self.driver, frame) {
-            self.fan_out_to_all(id);
+        let Some(id) = self.out.admit(&mut self.driver, frame) else { return false };
+        self.fan_out_to_all(id);
+        true
+    }
+
+    fn send_here(&mut self, key: Key, frame: Frame) -> bool {
+        let is_there = self.conn_of(key).is_some();
+        let delivery = is_there.then(|| self.out.send(&mut self.driver, key.slot, frame));
+        if matches!(delivery, None | Some(Some(Delivery::Closed))) {
+            self.counters().frames_dropped_closed.add(1);
         }
+        delivery != Some(None)
     }
 
     /// Takes a socket whose handshake somebody else has done.

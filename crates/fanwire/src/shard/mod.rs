@@ -70,6 +70,8 @@ pub(crate) struct Shard<D: Driver, H: Handler> {
     handler: H,
     /// By slot.
     values: Vec<Option<H::Value>>,
+    #[cfg(feature = "sim")]
+    observer: Option<crate::sim::Observer>,
 }
 
 /// A shard without the user's handler and values, so that a hook can borrow it beside them.
@@ -182,7 +184,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             clock_jump_ns: 0,
             drain: None,
         };
-        Self { core, handler, values: Vec::new() }
+        Self {
+            core,
+            handler,
+            values: Vec::new(),
+            #[cfg(feature = "sim")]
+            observer: None,
+        }
+    }
+
+    /// From now on `observer` hears of every command that this shard takes in.
+    #[cfg(feature = "sim")]
+    pub(crate) fn observe(&mut self, observer: crate::sim::Observer) {
+        self.observer = Some(observer);
     }
 
     /// When the shard's next turn is due if no event comes before; now or earlier if it has work. The simulator

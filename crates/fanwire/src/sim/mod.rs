@@ -28,7 +28,11 @@
 
 mod driver;
 mod net;
+mod observe;
 mod rng;
+
+pub(crate) use self::observe::Observer;
+pub use self::observe::{Asked, Taken};
 
 use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -177,6 +181,13 @@ impl<H: Handler> SimServer<H> {
     /// The next accepts fail so often, as they do when no descriptor is left.
     pub fn fail_accepts(&self, count: u32) {
         self.net.borrow_mut().accepts_failing += count;
+    }
+
+    /// From now on `observer` hears of every command that a shard takes in, right after its effect. It must not call
+    /// into the server.
+    pub fn observe(&mut self, observer: impl FnMut(Taken) + 'static) {
+        let observer: Observer = Rc::new(RefCell::new(observer));
+        self.shards.iter_mut().flatten().for_each(|shard| shard.observe(observer.clone()));
     }
 
     // --- turns ---

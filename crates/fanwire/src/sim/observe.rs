@@ -1,0 +1,55 @@
+//! What an oracle must see beside the hooks: the moment at which a shard takes in what others have asked of it.
+//!
+//! In      commands from the mesh and from the inbox, as a shard carries them out
+//! Out     one `Taken` each, in the order of their effects
+//! Bounds  nothing is kept; ticket answers and adopted sockets show themselves in `on_open`
+//! Source  docs/testing.md
+
+use crate::{frame::Frame, shared::Command};
+
+/// A command that a shard has just carried out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Taken {
+    /// Which shard.
+    pub shard: usize,
+    /// Which command.
+    pub request: Asked,
+    /// `false`: the frame found no room under `frame_bytes_max`, or the subscription was refused.
+    pub is_done: bool,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Asked {
+    /// A frame for this shard's subscribers of its topic.
+    Publish(Frame),
+    /// A frame for all sessions of this shard.
+    Broadcast(Frame),
+    /// A frame for one session.
+    Send(Frame),
+    /// A subscription to this topic.
+    Subscribe(Box<str>),
+    /// The end of a subscription to this topic.
+    Unsubscribe(Box<str>),
+    /// A close with this code.
+    Close(u16),
+}
+
+/// Hears of every command.
+pub(crate) type Observer = std::rc::Rc<std::cell::RefCell<dyn FnMut(Taken)>>;
+
+impl Asked {
+    pub(crate) fn of(command: &Command) -> Option<Self> {
+        Some(match command {
+            Command::Publish { frame, .. } => Self::Publish(frame.clone()),
+            Command::Broadcast { frame } => Self::Broadcast(frame.clone()),
+            Command::Send { frame, .. } => Self::Send(frame.clone()),
+            Command::Subscribe { topic, .. } => Self::Subscribe(topic.clone()),
+            Command::Unsubscribe { topic, .. } => Self::Unsubscribe(topic.clone()),
+            Command::Close { code, .. } => Self::Close(*code),
+            Command::Answer { .. } | Command::Adopt { .. } => return None,
+        })
+    }
+}
