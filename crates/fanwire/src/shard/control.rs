@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{
     flush::{push_parts, recycle},
-    outbox::{BLOCKED, CONTROL, Control, DEAD, Outbox},
+    outbox::{BLOCKED, CONTROL, Control, DEAD, HEAD, Outbox},
 };
 use crate::driver::{Driver, Key};
 
@@ -59,7 +59,7 @@ impl Outbox {
         let key = Key { slot, generation: self.generations[slot as usize] };
         loop {
             let queue = &self.queues[slot as usize];
-            let begun = queue.cursor() > 0;
+            let begun = queue.cursor() > 0 || queue.flags & HEAD != 0;
             let is_empty = queue.is_empty();
             let control = self.controls.get_mut(&slot).filter(|_| !begun);
             let control = control.and_then(|control| control.load(is_empty).then_some(control));

@@ -7,7 +7,7 @@
 
 use super::{
     frames::FrameId,
-    outbox::{BLOCKED, DEAD, DIRTY, Delivery, OPEN, Outbox},
+    outbox::{BLOCKED, DEAD, DIRTY, Delivery, HEAD, OPEN, Outbox},
     queue::ChainMemo,
 };
 use crate::{driver::Driver, frame::Frame};
@@ -111,7 +111,10 @@ impl Outbox {
         let frame = Frame::raw(bytes);
         let frame_bytes = frame.len();
         let id = self.frames.insert(frame);
-        self.queues[slot as usize].push(&mut self.pool, id, frame_bytes);
+        let queue = &mut self.queues[slot as usize];
+        assert!(queue.is_empty(), "a response is the first that a connection sends");
+        queue.push(&mut self.pool, id, frame_bytes);
+        queue.flags |= HEAD;
         self.mark_dirty(slot);
     }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::{
     batch::Source,
     frames::FrameTable,
-    outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, LISTED, Outbox, Outcome, Planned},
+    outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, HEAD, LISTED, Outbox, Outcome, Planned},
     queue::{BlockPool, Queue},
 };
 use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Send};
@@ -119,7 +119,11 @@ impl Outbox {
             queue.advance(pool, taken, |id| frames.len(id), |id| self.done.push(id));
             self.done.drain(..).for_each(|id| frames.release(id));
         }
-        let sent = before - self.queues[slot as usize].len();
+        let queue = &mut self.queues[slot as usize];
+        let sent = before - queue.len();
+        if sent > 0 {
+            queue.flags &= !HEAD;
+        }
         self.counters().frames_sent.add(sent.into());
         self.counters().bytes_sent.add(taken);
     }

@@ -166,13 +166,20 @@ impl Outbox {
 
     /// Drops all that is queued but a frame already begun, whose rest must follow for the stream to stay in step.
     pub(crate) fn drop_unbegun(&mut self, slot: u32) {
-        let (queue, frames) = (&mut self.queues[slot as usize], &mut self.frames);
         let mut count = 0;
-        while let Some(id) = queue.drop_oldest(&mut self.pool, |id| frames.len(id)) {
-            frames.release(id);
+        while self.drop_front(slot) {
             count += 1;
         }
         self.counters().frames_dropped_closed.add(count);
+    }
+
+    /// Drops the oldest frame that is not begun; `false` if there is none. A handshake response counts as begun:
+    /// what follows means nothing without it.
+    pub(super) fn drop_front(&mut self, slot: u32) -> bool {
+        let (queue, frames) = (&mut self.queues[slot as usize], &mut self.frames);
+        let keeps_front = queue.flags & HEAD != 0;
+        let dropped = queue.drop_oldest(&mut self.pool, keeps_front, |id| frames.len(id));
+        dropped.inspect(|&id| frames.release(id)).is_some()
     }
 
     /// Says `Drained` once nothing is left to send.
@@ -273,3 +280,5 @@ pub(super) const LISTED: u8 = 1 << 4;
 pub(super) const FINISH: u8 = 1 << 5;
 /// Nothing is sent any more.
 pub(super) const DEAD: u8 = 1 << 6;
+/// The front of the queue is a handshake response: nothing overtakes it, and no policy drops it.
+pub(super) const HEAD: u8 = 1 << 7;

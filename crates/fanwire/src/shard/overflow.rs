@@ -73,9 +73,9 @@ impl Outbox {
     }
 
     fn drop_oldest(&mut self, slot: u32) -> bool {
-        let (queue, frames) = (&mut self.queues[slot as usize], &mut self.frames);
-        let Some(id) = queue.drop_oldest(&mut self.pool, |id| frames.len(id)) else { return false };
-        frames.release(id);
+        if !self.drop_front(slot) {
+            return false;
+        }
         self.counters().frames_dropped_oldest.add(1);
         self.count_dropped(slot, 1);
         true

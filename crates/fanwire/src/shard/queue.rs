@@ -101,18 +101,21 @@ impl Queue {
         Some(id)
     }
 
-    /// Takes out the oldest frame that is not partly sent: a frame once begun must be finished.
+    /// Takes out the oldest frame that is not partly sent, for a frame once begun must be finished; with
+    /// `keeps_front` the oldest but the front.
     pub(crate) fn drop_oldest(
         &mut self,
         pool: &mut BlockPool,
+        keeps_front: bool,
         frame_len: impl Fn(FrameId) -> u32,
     ) -> Option<FrameId> {
-        if self.len <= u32::from(self.cursor > 0) {
+        let keeps_front = keeps_front || self.cursor > 0;
+        if self.len <= u32::from(keeps_front) {
             return None;
         }
         let mut dropped = self.remove_front(pool)?;
-        if self.cursor > 0 {
-            // The begun frame takes the place of the one behind it.
+        if keeps_front {
+            // The front takes the place of the one behind it.
             std::mem::swap(&mut dropped, &mut self.inline[usize::from(self.inline_head)]);
         }
         self.bytes -= u64::from(frame_len(dropped));

@@ -12,5 +12,6 @@ mod frames;
 mod handles;
 mod handshake;
 mod pressure;
+mod response;
 mod server;
 mod time;

@@ -33,6 +33,7 @@ enum Op {
     },
     DropOldest {
         queue: usize,
+        keeps_front: bool,
     },
     Clear {
         queue: usize,
@@ -52,7 +53,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (queue.clone(), 0..=1_000u64).prop_map(|(queue, share)| Op::Advance { queue, share }),
         4 => queue.clone().prop_map(|queue| Op::Advance { queue, share: 1_000 }),
         2 => queue.clone().prop_map(|queue| Op::PopFront { queue }),
-        2 => queue.clone().prop_map(|queue| Op::DropOldest { queue }),
+        2 => (queue.clone(), any::<bool>())
+            .prop_map(|(queue, keeps_front)| Op::DropOldest { queue, keeps_front }),
         1 => queue.prop_map(|queue| Op::Clear { queue }),
     ]
 }
@@ -95,10 +97,12 @@ impl World {
                 assert_eq!(queue.pop_front(&mut self.pool, bytes), content.pop_front());
                 *cursor = 0;
             }
-            Op::DropOldest { queue } => {
+            Op::DropOldest { queue, keeps_front } => {
                 let Pair { queue, content, cursor } = &mut self.pairs[queue];
-                let expected = content.remove(usize::from(*cursor > 0));
-                assert_eq!(queue.drop_oldest(&mut self.pool, |id| self.lengths[id.0 as usize]), expected);
+                let expected = content.remove(usize::from(keeps_front || *cursor > 0));
+                let dropped =
+                    queue.drop_oldest(&mut self.pool, keeps_front, |id| self.lengths[id.0 as usize]);
+                assert_eq!(dropped, expected);
             }
             Op::Clear { queue } => {
                 let Pair { queue, content, cursor } = &mut self.pairs[queue];
@@ -240,9 +244,9 @@ fn a_begun_frame_survives_drop_oldest() {
     let queue = &mut world.pairs[0].queue;
     let frame_len = |id: FrameId| lengths[id.0 as usize];
     queue.advance(&mut world.pool, 4, frame_len, |_| panic!("nothing is finished"));
-    assert_eq!(queue.drop_oldest(&mut world.pool, frame_len), Some(FrameId(1)));
-    assert_eq!(queue.drop_oldest(&mut world.pool, frame_len), Some(FrameId(2)));
-    assert_eq!(queue.drop_oldest(&mut world.pool, frame_len), None);
+    assert_eq!(queue.drop_oldest(&mut world.pool, false, frame_len), Some(FrameId(1)));
+    assert_eq!(queue.drop_oldest(&mut world.pool, false, frame_len), Some(FrameId(2)));
+    assert_eq!(queue.drop_oldest(&mut world.pool, false, frame_len), None);
     assert_eq!((queue.front(), queue.cursor(), queue.bytes()), (Some(FrameId(0)), 4, 6));
 }
 
