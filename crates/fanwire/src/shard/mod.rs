@@ -5,6 +5,8 @@
 //! Bounds  every step of a tick has one: see the constants at the foot
 //! Source  docs/architecture.md
 
+#[cfg(feature = "sim")]
+mod audit;
 mod batch;
 mod conn;
 mod control;
@@ -132,6 +134,17 @@ pub(crate) enum Turn {
     Done,
 }
 
+/// How a shard is about to wait. Between its making and `Shard::wake_up` others may act; the simulator sees to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    /// When it began.
+    before_ns: u64,
+    /// `None`: until something happens.
+    wait_ns: Option<u64>,
+    /// Whoever brings work has to wake the shard.
+    is_announced: bool,
+}
+
 impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn new(
         mut driver: D,
@@ -199,31 +212,32 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.observer = Some(observer);
     }
 
-    /// When the shard's next turn is due if no event comes before; now or earlier if it has work. The simulator
-    /// asks before each turn, in place of a wait inside `tick`.
-    #[cfg(feature = "sim")]
-    pub(crate) fn due_ns(&mut self) -> Option<u64> {
-        let core = &mut self.core;
-        core.accept_room();
-        let now = core.driver.now();
-        if core.mesh.has_entries() || core.side().inbox.has_items() || core.phase_is_new() {
-            return Some(now);
-        }
-        core.wait_ns(now).map(|wait| now.saturating_add(wait))
-    }
-
-    #[cfg(feature = "sim")]
-    pub(crate) fn driver(&self) -> &D {
-        &self.core.driver
-    }
-
     pub(crate) fn report(&self) -> ShardReport {
         self.core.report()
     }
 
     /// One turn: poll, mesh, inbox, events, timers, flush, `on_close`.
     pub(crate) fn tick(&mut self) -> Turn {
-        self.core.poll();
+        let mut rest = self.fall_asleep();
+        self.look_again(&mut rest);
+        self.wake_up(rest)
+    }
+
+    /// The first third of a turn: says how long nothing needs to be done, and announces the sleep.
+    pub(crate) fn fall_asleep(&mut self) -> Rest {
+        self.core.fall_asleep()
+    }
+
+    /// The second third: what came before the announcement has woken nobody, and is looked for here.
+    pub(crate) fn look_again(&mut self, rest: &mut Rest) {
+        if rest.is_announced && self.core.has_arrivals() {
+            rest.wait_ns = Some(0);
+        }
+    }
+
+    /// The last third: waits, and does what there is to do.
+    pub(crate) fn wake_up(&mut self, rest: Rest) -> Turn {
+        self.core.poll(rest);
         self.resume_paused();
         self.take_commands();
         self.dispatch();
@@ -402,27 +416,32 @@ impl<D: Driver> Core<D> {
         self.close_session(slot, CloseKind::Panic, CloseCode::INTERNAL_ERROR, "internal error");
     }
 
-    /// Waits for work, but not if there is some.
-    fn poll(&mut self) {
+    fn fall_asleep(&mut self) -> Rest {
         self.accept_room();
-        let before = self.driver.now();
-        let mut wait = self.wait_ns(before);
-        let parking = self.side().parking.clone();
-        let sleeps = wait != Some(0);
-        if sleeps {
-            parking.prepare_sleep();
-            if self.mesh.has_entries() || self.side().inbox.has_items() || self.phase_is_new() {
-                wait = Some(0);
-            }
+        let before_ns = self.driver.now();
+        let wait_ns = self.wait_ns(before_ns);
+        let is_announced = wait_ns != Some(0);
+        if is_announced {
+            self.side().parking.prepare_sleep();
         }
-        self.driver.poll(wait);
-        if sleeps {
-            parking.awake();
+        Rest { before_ns, wait_ns, is_announced }
+    }
+
+    /// Whether another shard or thread has brought something.
+    fn has_arrivals(&self) -> bool {
+        self.mesh.has_entries() || self.side().inbox.has_items() || self.phase_is_new()
+    }
+
+    /// Waits for work, as long as `rest` says.
+    fn poll(&mut self, rest: Rest) {
+        self.driver.poll(rest.wait_ns);
+        if rest.is_announced {
+            self.side().parking.awake();
         }
         self.now_ns = self.driver.now();
         self.tick_number = self.tick_number.wrapping_add(1);
         self.counters().ticks.add(1);
-        self.note_clock_jump(before, wait);
+        self.note_clock_jump(rest.before_ns, rest.wait_ns);
     }
 
     /// How long nothing needs to be done; `None`: until something happens.

@@ -5,6 +5,9 @@
 //! Bounds  8 bytes per subscription; 24 per slot, which hold 2 topics, 8 more per topic beyond; no topic
 //!         without a subscriber is kept
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},

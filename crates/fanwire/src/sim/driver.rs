@@ -1,15 +1,36 @@
 //! The simulated driver: `Driver` over `Net`, with nothing that blocks.
 //!
 //! In      requests of one shard
-//! Out     events, one receive per socket and poll, in an order chosen by chance
-//! Bounds  as the real drivers: one read per socket and poll, `receive_buffer_bytes` each
-//! Source  the contract of `Driver`
+//! Out     events, in an order chosen by chance between sockets and in order on each
+//! Bounds  `receive_buffers` receives between their read and their recycling, `receive_buffer_bytes` each
+//! Source  the contract of `Driver`: found when fetched, as epoll does, or posted when found, as io_uring does
 
-use std::{cell::RefCell, io::IoSlice, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc};
+mod find;
+mod parts;
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::IoSlice,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
 
 use rustix::io::Errno;
 
-use super::net::{Net, PipeEnd};
+pub(crate) use self::parts::SimSocket;
+use self::{
+    find::LATE_PER_MILLE_MAX,
+    parts::{Buffers, Entry, SimWaker},
+};
+use super::{
+    Faults,
+    net::{Net, Waiting},
+    pipe::PipeEnd,
+    rng::Rng,
+};
 use crate::driver::{
     Driver, DriverConfig, DriverCounts, DriverMemory, Event, Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX,
     Send, Wake,
@@ -22,36 +43,32 @@ pub(crate) struct SimDriver {
     config: DriverConfig,
     /// By slot.
     entries: Vec<Option<Entry>>,
-    /// Slots that the last poll found ready and that have not been dealt with.
-    ready: Vec<usize>,
-    /// Ends of keys, with their time. Each key has at most one, and their order does not matter.
-    ends: Vec<(u64, Ended)>,
+    /// What polls have found and nobody has fetched.
+    found: VecDeque<Found>,
+    /// Last completions that come late, with their time. Each key has at most one.
+    ends: Vec<(u64, End)>,
+    buffers: Buffers,
     accept_room: usize,
+    accepts_posted: usize,
     admission: Admission,
+    waker: Arc<SimWaker>,
+    random: Rng,
     now: u64,
     counts: DriverCounts,
 }
 
-/// A socket on its way from `Accepted` to `register`.
-pub(crate) struct SimSocket {
-    net: Rc<RefCell<Net>>,
-    link: Option<usize>,
+enum Found {
+    /// To be looked at when it is fetched.
+    Socket(usize),
+    Listener,
+    Posted(Event<SimDriver>),
+    End(End),
 }
 
-/// A registered socket.
-struct Entry {
-    key: Key,
-    link: usize,
-    paused: bool,
-    /// Eof or Failed was reported.
-    ended: bool,
-    /// Since when `Writable` may come.
-    writable_at: Option<u64>,
-}
-
-enum Ended {
+#[derive(Clone, Copy)]
+enum End {
     Closed(Key),
-    Taken(Key, OwnedFd),
+    Taken(Key),
 }
 
 /// As in the epoll driver: after a failure accepting goes on once it was paused and resumed.
@@ -62,98 +79,62 @@ enum Admission {
     Paused,
 }
 
-/// The world looks at the inboxes itself: nobody sleeps here.
-struct NoWake;
-
-impl Wake for NoWake {
-    fn wake(&self) {}
-}
-
 impl SimDriver {
-    pub(super) fn new(net: Rc<RefCell<Net>>, shard: usize, config: DriverConfig) -> Self {
+    pub(super) fn new(net: Rc<RefCell<Net>>, seed: u64, shard: usize, config: DriverConfig) -> Self {
         let now = net.borrow().now;
+        let buffers = Buffers { free: config.receive_buffers.into(), outstanding: 0, spare: Vec::new() };
         Self {
             net,
             shard,
             config,
             entries: Vec::new(),
-            ready: Vec::new(),
+            found: VecDeque::new(),
             ends: Vec::new(),
+            buffers,
             accept_room: 0,
+            accepts_posted: 0,
             admission: Admission::Open,
+            waker: Arc::default(),
+            random: Rng::of(seed, !(shard as u64)),
             now,
             counts: DriverCounts::default(),
         }
     }
 
+    // --- for the world ---
+
     /// Whether a poll at this moment finds something.
     pub(crate) fn has_events(&self) -> bool {
         let net = self.net.borrow();
-        self.ends.iter().any(|(at, _)| *at <= net.now)
+        !self.found.is_empty()
+            || self.ends.iter().any(|(at, _)| *at <= net.now)
             || self.may_accept(&net)
             || self.entries.iter().flatten().any(|entry| entry.is_ready(&net))
     }
 
-    /// When something that is certain to happen happens.
-    pub(crate) fn next_event_at(&self) -> Option<u64> {
-        let ends = self.ends.iter().map(|(at, _)| *at);
-        let now = self.net.borrow().now;
-        ends.chain(self.entries.iter().flatten().filter_map(|entry| entry.writable_at))
-            .filter(|&at| at > now)
-            .min()
+    pub(crate) fn is_woken(&self) -> bool {
+        self.waker.is_woken.load(Ordering::SeqCst)
     }
+
+    /// Receive buffers that the shard has not given back.
+    pub(crate) fn buffers_outstanding(&self) -> usize {
+        self.buffers.outstanding
+    }
+
+    // --- accepting ---
 
     fn may_accept(&self, net: &Net) -> bool {
-        let waits = net.backlog.iter().any(|waiting| self.may_have(waiting, net));
-        net.is_listening && self.accept_room > 0 && self.admission == Admission::Open && waits
+        net.is_listening
+            && self.accept_room > self.accepts_posted
+            && self.admission == Admission::Open
+            && net.backlog.iter().any(|waiting| self.may_have(waiting, net))
     }
 
-    fn may_have(&self, waiting: &super::net::Waiting, net: &Net) -> bool {
+    fn may_have(&self, waiting: &Waiting, net: &Net) -> bool {
         waiting.ready_at <= net.now && waiting.shard.is_none_or(|shard| shard == self.shard)
     }
 
-    fn accept_one(&mut self) -> Option<Event<Self>> {
-        let mut net = self.net.borrow_mut();
-        if !self.may_accept(&net) {
-            return None;
-        }
-        if net.accepts_failing > 0 {
-            net.accepts_failing -= 1;
-            self.admission = Admission::Failed;
-            return Some(Event::AcceptFailed { error: Errno::MFILE });
-        }
-        let index = net.backlog.iter().position(|waiting| self.may_have(waiting, &net))?;
-        let link = net.backlog.remove(index)?.link;
-        self.accept_room -= 1;
-        let peer = net.links[link].peer;
-        Some(Event::Accepted { socket: SimSocket { net: self.net.clone(), link: Some(link) }, peer })
-    }
-
-    fn next_of(&mut self, slot: usize) -> Option<Event<Self>> {
-        let mut net = self.net.borrow_mut();
-        let now = net.now;
-        let entry = self.entries[slot].as_mut()?;
-        let key = entry.key;
-        if entry.is_writable(&net) {
-            entry.writable_at = None;
-            // The rest of this entry is looked at next.
-            self.ready.push(slot);
-            return Some(Event::Writable { key });
-        }
-        if entry.paused || entry.ended {
-            return None;
-        }
-        if net.links[entry.link].up.has_arrived(now) {
-            let buffer = net.receive_up(entry.link, self.config.receive_buffer_bytes as usize);
-            return Some(Event::Received { key, buffer });
-        }
-        let end = net.links[entry.link].up.arrived_end(now)?;
-        entry.ended = true;
-        Some(match end {
-            PipeEnd::Fin => Event::Eof { key },
-            PipeEnd::Reset => Event::Failed { key, error: Errno::CONNRESET },
-        })
-    }
+    // --- entries ---
 
     fn entry(&mut self, key: Key) -> &mut Entry {
         let entry = self.entries.get_mut(key.slot as usize).and_then(Option::as_mut);
@@ -167,6 +148,27 @@ impl SimDriver {
         self.entries[key.slot as usize] = None;
         link
     }
+
+    /// Says `end` once nothing posted is ahead of it, at once or late.
+    fn end(&mut self, link: usize, end: End) {
+        let mut net = self.net.borrow_mut();
+        let faults = net.faults;
+        let at = net.later(link, faults.closed_late_per_mille, faults.closed_delay_ns_max);
+        if at > net.now {
+            self.ends.push((at, end));
+        } else {
+            self.found.push_back(Found::End(end));
+        }
+    }
+
+    /// Whether the last completion of this slot is still to come.
+    fn is_ending(&self, slot: u32) -> bool {
+        let is_of = |end: &End| match end {
+            End::Closed(key) | End::Taken(key) => key.slot == slot,
+        };
+        let found = self.found.iter().any(|found| matches!(found, Found::End(end) if is_of(end)));
+        found || self.ends.iter().any(|(_, end)| is_of(end))
+    }
 }
 
 impl Driver for SimDriver {
@@ -178,11 +180,11 @@ impl Driver for SimDriver {
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {
-        self.net.borrow_mut().rng.fill(out);
+        self.random.fill(out);
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        Arc::new(NoWake)
+        self.waker.clone()
     }
 
     fn describe(&self) -> String {
@@ -220,27 +222,33 @@ impl Driver for SimDriver {
         if self.entries.len() <= slot {
             self.entries.resize_with(slot + 1, || None);
         }
-        let is_ending = |ended: &Ended| match ended {
-            Ended::Closed(other) | Ended::Taken(other, _) => other.slot == key.slot,
-        };
         assert!(
-            self.entries[slot].is_none() && !self.ends.iter().any(|(_, ended)| is_ending(ended)),
+            self.entries[slot].is_none() && !self.is_ending(key.slot),
             "a slot is registered again only after Closed or Taken"
         );
         let link = socket.link.take().expect("a socket is registered once");
-        self.entries[slot] = Some(Entry { key, link, paused: false, ended: false, writable_at: None });
+        self.entries[slot] = Some(Entry {
+            key,
+            link,
+            is_paused: false,
+            has_ended: false,
+            is_leaving: false,
+            writable_at: None,
+            posted: 0,
+        });
     }
 
     fn pause(&mut self, key: Key) {
-        self.entry(key).paused = true;
+        self.entry(key).is_paused = true;
     }
 
     fn resume(&mut self, key: Key) {
-        self.entry(key).paused = false;
+        self.entry(key).is_paused = false;
     }
 
     fn want_writable(&mut self, key: Key) {
-        let at = self.net.borrow_mut().arrival();
+        let link = self.entry(key).link;
+        let at = self.net.borrow_mut().arrival(link);
         self.entry(key).writable_at.get_or_insert(at);
     }
 
@@ -270,58 +278,78 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, key: Key) {
+        assert!(!self.entry(key).is_leaving, "a key is closed or taken, not both");
         let link = self.remove(key);
-        let mut net = self.net.borrow_mut();
-        net.close_server_end(link);
-        let at = net.arrival();
-        self.ends.push((at, Ended::Closed(key)));
+        self.end(link, End::Closed(key));
+        self.net.borrow_mut().close_server_end(link);
     }
 
     fn take(&mut self, key: Key) {
-        let link = self.remove(key);
-        let mut net = self.net.borrow_mut();
-        let token = net.token(link);
-        let at = net.arrival();
-        self.ends.push((at, Ended::Taken(key, token)));
+        let entry = self.entry(key);
+        assert!(!entry.is_leaving, "a key is taken once");
+        let (link, slot) = (entry.link, key.slot as usize);
+        let per_mille = self.net.borrow().faults.received_after_pause_per_mille;
+        // What arrives before the receive is cancelled still comes.
+        self.post_socket(slot, per_mille.min(LATE_PER_MILLE_MAX));
+        self.entry(key).is_leaving = true;
+        self.end(link, End::Taken(key));
     }
 
     fn poll(&mut self, _wait: Option<u64>) {
-        let mut net = self.net.borrow_mut();
-        self.now = net.now;
-        if self.ready.is_empty() {
-            let entries = self.entries.iter().enumerate();
-            let found = entries.filter(|(_, entry)| entry.as_ref().is_some_and(|entry| entry.is_ready(&net)));
-            self.ready = found.map(|(slot, _)| slot).collect();
-            for index in (1..self.ready.len()).rev() {
-                let other = net.rng.below(index + 1);
-                self.ready.swap(index, other);
-            }
+        let (now, faults) = {
+            let net = self.net.borrow();
+            (net.now, net.faults)
+        };
+        self.now = now;
+        self.waker.is_woken.store(false, Ordering::SeqCst);
+        if self.found.is_empty() {
+            self.find(faults);
+            self.post(faults);
         }
         self.counts.system_calls += 1;
     }
 
     fn next_event(&mut self) -> Option<Event<Self>> {
-        if let Some(index) = self.ends.iter().position(|(at, _)| *at <= self.now) {
-            return Some(match self.ends.swap_remove(index).1 {
-                Ended::Closed(key) => Event::Closed { key },
-                Ended::Taken(key, descriptor) => Event::Taken { key, descriptor },
-            });
-        }
-        if let Some(event) = self.accept_one() {
-            return Some(event);
-        }
-        while let Some(slot) = self.ready.pop() {
-            if let Some(event) = self.next_of(slot) {
-                return Some(event);
+        while let Some(found) = self.found.pop_front() {
+            let event = match found {
+                Found::Socket(slot) => self.next_of(slot),
+                Found::Listener => {
+                    let event = self.accept_one();
+                    if event.is_some() {
+                        self.found.push_back(Found::Listener);
+                    }
+                    event
+                }
+                Found::Posted(event) => self.fetch_posted(event),
+                Found::End(end) => Some(self.finish(end)),
+            };
+            match &event {
+                Some(Event::Accepted { .. }) => {
+                    self.accepts_posted -= 1;
+                    self.accept_room = self.accept_room.saturating_sub(1);
+                }
+                Some(Event::Received { .. }) => self.buffers.outstanding += 1,
+                _ => {}
+            }
+            if event.is_some() {
+                return event;
             }
         }
         None
     }
 
-    fn recycle(&mut self, _buffer: Vec<u8>) {}
+    fn recycle(&mut self, buffer: Vec<u8>) {
+        assert!(self.buffers.outstanding > 0, "a buffer is recycled once");
+        self.buffers.outstanding -= 1;
+        self.buffers.give_back(buffer);
+    }
 
     fn memory(&self) -> DriverMemory {
-        DriverMemory::default()
+        let buffers = u64::from(self.config.receive_buffers);
+        DriverMemory {
+            fixed_bytes: buffers * u64::from(self.config.receive_buffer_bytes),
+            bytes_per_socket: size_of::<Option<Entry>>() as u64,
+        }
     }
 
     fn take_counts(&mut self) -> DriverCounts {
@@ -329,24 +357,5 @@ impl Driver for SimDriver {
     }
 }
 
-impl Entry {
-    fn is_ready(&self, net: &Net) -> bool {
-        let up = &net.links[self.link].up;
-        let has_input = up.has_arrived(net.now) || up.arrived_end(net.now).is_some();
-        self.is_writable(net) || has_input && !self.paused && !self.ended
-    }
-
-    fn is_writable(&self, net: &Net) -> bool {
-        let link = &net.links[self.link];
-        let takes = link.down.room() > 0 || link.client_closed || link.up.is_reset();
-        self.writable_at.is_some_and(|at| at <= net.now) && takes
-    }
-}
-
-impl Drop for SimSocket {
-    fn drop(&mut self) {
-        if let Some(link) = self.link {
-            self.net.borrow_mut().close_server_end(link);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A server without a kernel: simulated sockets and clock, all shards in one thread, everything by one seed.
 //!
 //! In      a seed, options, a handler; what simulated clients do; the passing of time
-//! Out     the engine's answers, byte by byte; the same for the same seed
+//! Out     the engine's answers, byte by byte; the same for the same seed; a [`Violation`] if it breaks a rule of its own
 //! Bounds  as the engine's own, which is the production code but for its driver
 //! Source  docs/architecture.md
 //!
@@ -26,82 +26,70 @@
 //! # Ok::<(), fanwire::Error>(())
 //! ```
 
+mod client;
 mod driver;
+mod faults;
 mod net;
 mod observe;
+mod pipe;
 mod rng;
+mod snapshot;
+mod tokens;
+mod world;
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    net::TcpStream,
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 pub(crate) use self::observe::Observer;
-pub use self::observe::{Asked, Taken};
-
-use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
-
+pub use self::{
+    client::{SimClient, SimEnd, SimStream},
+    faults::Faults,
+    observe::{Asked, Taken},
+    snapshot::{SessionSnapshot, ShardSnapshot, TopicSnapshot},
+    world::Violation,
+};
 use self::{
     driver::SimDriver,
-    net::{Net, PipeEnd, Waiting},
+    net::{Net, Waiting},
+    world::Body,
 };
 use crate::{
-    driver::DriverConfig,
+    driver::{Driver, DriverConfig},
     error::{Error, SendError},
     handler::Handler,
+    memory::MemoryBound,
     options::Options,
     publisher::Publisher,
-    server::DrainReport,
-    shard::{Shard, Turn, mesh::MeshShared},
+    server::{DrainReport, StartedShard},
+    shard::{Shard, mesh::MeshShared},
     shared::{Command, Phase, Shared},
     stats::Stats,
 };
 
 /// A server on simulated sockets. It does something only inside `step` and what calls it.
+///
+/// After each turn a shard is audited; the first violation stops the simulation and stays in
+/// [`SimServer::violation`]. One that nobody asks for is a panic at the latest when the server is dropped.
 pub struct SimServer<H: Handler> {
     net: Rc<RefCell<Net>>,
     /// `None`: it has ended.
-    shards: Vec<Option<Shard<SimDriver, H>>>,
+    bodies: Vec<Option<Body<H>>>,
     shared: Arc<Shared>,
+    memory: MemoryBound,
     report: DrainReport,
     down_bytes: usize,
-}
-
-/// What goes wrong by chance, each in so many of a thousand cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Faults {
-    /// A send takes less than there is room for.
-    pub send_short_per_mille: u32,
-    /// A send takes nothing, although there is room.
-    pub send_refused_per_mille: u32,
-    /// A receive gives at most 64 bytes, often one.
-    pub receive_short_per_mille: u32,
-    /// What is sent, or comes to an end, arrives later: at most by `delay_ns_max`.
-    pub delayed_per_mille: u32,
-    /// See `delayed_per_mille`.
-    pub delay_ns_max: u64,
-}
-
-impl Faults {
-    /// Nothing goes wrong: for tests of many megabytes.
-    pub const fn none() -> Self {
-        Self {
-            send_short_per_mille: 0,
-            send_refused_per_mille: 0,
-            receive_short_per_mille: 0,
-            delayed_per_mille: 0,
-            delay_ns_max: 0,
-        }
-    }
-}
-
-impl Default for Faults {
-    /// What any TCP connection may show at any time, but more often.
-    fn default() -> Self {
-        Self {
-            send_short_per_mille: 100,
-            send_refused_per_mille: 50,
-            receive_short_per_mille: 200,
-            delayed_per_mille: 200,
-            delay_ns_max: 2_000_000,
-        }
-    }
+    /// Shards that have something to do, while one is chosen.
+    runnable: Vec<usize>,
+    audit_every: Option<u32>,
+    violation: Option<Violation>,
+    is_violation_seen: Cell<bool>,
 }
 
 impl<H: Handler> SimServer<H> {
@@ -132,13 +120,28 @@ impl<H: Handler> SimServer<H> {
             send_buffer_bytes: Some(options.send_buffer_bytes),
         };
         let options = Arc::new(options);
-        let shards = ends.into_iter().enumerate().map(|(index, end)| {
-            let driver = SimDriver::new(net.clone(), index, config.clone());
-            Some(Shard::new(driver, make(index), options.clone(), shared.clone(), end, index))
+        let mut started = Vec::with_capacity(shard_count);
+        let bodies = ends.into_iter().enumerate().map(|(index, end)| {
+            let driver = SimDriver::new(net.clone(), seed, index, config.clone());
+            started.push(StartedShard { driver: driver.describe(), memory: driver.memory() });
+            let shard = Shard::new(driver, make(index), options.clone(), shared.clone(), end, index);
+            Some(Body::new(shard))
         });
-        let shards = shards.collect();
+        let bodies = bodies.collect();
+        let memory = MemoryBound::new(&options, &started, u32::MAX);
         let down_bytes = options.send_buffer_bytes as usize;
-        Ok(Self { net, shards, shared, report: DrainReport::default(), down_bytes })
+        Ok(Self {
+            net,
+            bodies,
+            shared,
+            memory,
+            report: DrainReport::default(),
+            down_bytes,
+            runnable: Vec::with_capacity(shard_count),
+            audit_every: None,
+            violation: None,
+            is_violation_seen: Cell::new(false),
+        })
     }
 
     // --- clients ---
@@ -154,12 +157,12 @@ impl<H: Handler> SimServer<H> {
         let mut net = self.net.borrow_mut();
         let link = net.add_link(self.down_bytes + receive_buffer_bytes);
         if net.is_listening {
-            let ready_at = net.arrival();
+            let ready_at = net.arrival(link);
             net.backlog.push_back(Waiting { link, shard, ready_at });
         } else {
             net.refuse(link);
         }
-        SimClient { net: self.net.clone(), link }
+        SimClient::new(self.net.clone(), link)
     }
 
     /// Hands over a connection on which somebody else has answered the handshake: the session opens on `shard`.
@@ -167,16 +170,46 @@ impl<H: Handler> SimServer<H> {
     /// # Errors
     /// As [`Running::adopt`](crate::Running::adopt).
     pub fn adopt(&self, shard: usize, value: H::Value, received: Vec<u8>) -> Result<SimClient, SendError> {
-        let (link, descriptor) = {
-            let mut net = self.net.borrow_mut();
-            let link = net.add_link(self.down_bytes + CLIENT_BUFFER_BYTES);
-            let descriptor = net.token(link);
-            (link, descriptor)
-        };
-        let command = Command::Adopt { descriptor, value: Box::new(value), received };
-        self.shared.adopt(shard, command)?;
-        Ok(SimClient { net: self.net.clone(), link })
+        let (client, stream) = self.pair(CLIENT_BUFFER_BYTES);
+        self.adopt_stream(shard, stream, value, received)?;
+        Ok(client)
     }
+
+    /// Hands over the server's end of a connection, as [`SimServer::pair`] or a take-over gave it.
+    ///
+    /// # Errors
+    /// As [`Running::adopt`](crate::Running::adopt).
+    pub fn adopt_stream(
+        &self,
+        shard: usize,
+        stream: TcpStream,
+        value: H::Value,
+        received: Vec<u8>,
+    ) -> Result<(), SendError> {
+        if self.shared.phase() != Phase::Running {
+            return Err(SendError::Closed);
+        }
+        let command = Command::Adopt { descriptor: OwnedFd::from(stream), value: Box::new(value), received };
+        self.shared.adopt(shard, command)
+    }
+
+    /// A connection that somebody else has accepted: the client's end, and what stands for the server's end where a
+    /// real program has a socket. It carries no bytes itself; [`SimServer::redeem`] makes a stream of it.
+    pub fn pair(&self, receive_buffer_bytes: usize) -> (SimClient, TcpStream) {
+        let mut net = self.net.borrow_mut();
+        let link = net.add_link(self.down_bytes + receive_buffer_bytes);
+        let stream = TcpStream::from(net.token(link));
+        (SimClient::new(self.net.clone(), link), stream)
+    }
+
+    /// The server's end of the connection that a taken socket stands for: what
+    /// [`Http::take_over`](crate::Http::take_over) gave away. `None` if it stands for none.
+    pub fn redeem(&self, taken: TcpStream) -> Option<SimStream> {
+        let link = self.net.borrow_mut().redeem(&OwnedFd::from(taken)).ok()?;
+        Some(SimStream::new(self.net.clone(), link))
+    }
+
+    // --- the world ---
 
     /// The next accepts fail so often, as they do when no descriptor is left.
     pub fn fail_accepts(&self, count: u32) {
@@ -187,91 +220,17 @@ impl<H: Handler> SimServer<H> {
     /// into the server.
     pub fn observe(&mut self, observer: impl FnMut(Taken) + 'static) {
         let observer: Observer = Rc::new(RefCell::new(observer));
-        self.shards.iter_mut().flatten().for_each(|shard| shard.observe(observer.clone()));
+        self.bodies.iter_mut().flatten().for_each(|body| body.shard.observe(observer.clone()));
     }
 
-    // --- turns ---
-
-    /// Gives one shard that has something to do a turn. If none has, the clock goes on to the next thing that is due.
-    /// `false`: nothing will ever happen by itself.
-    pub fn step(&mut self) -> bool {
-        match self.turn() {
-            Turned::Shard => true,
-            Turned::Nobody { next_ns: Some(next) } => {
-                self.net.borrow_mut().now = next;
-                true
-            }
-            Turned::Nobody { next_ns: None } => false,
-        }
-    }
-
-    /// Steps until something is so; `false` if it is not after `steps_max` steps, or if nothing happens any more.
-    pub fn run_until(&mut self, steps_max: usize, mut is_so: impl FnMut(&Self) -> bool) -> bool {
-        for _ in 0..steps_max {
-            if is_so(self) {
-                return true;
-            }
-            if !self.step() {
-                return is_so(self);
-            }
-        }
-        is_so(self)
-    }
-
-    /// Lets time pass, and everything happen that is due meanwhile.
-    pub fn pass(&mut self, time: Duration) {
-        let end = self.net.borrow().now.saturating_add(nanoseconds(time));
-        while self.net.borrow().now < end {
-            if let Turned::Nobody { next_ns } = self.turn() {
-                self.net.borrow_mut().now = next_ns.unwrap_or(end).min(end);
-            }
-        }
-    }
-
-    /// Sets the clock forward at once, as after a machine's suspension.
-    pub fn jump(&mut self, time: Duration) {
-        self.net.borrow_mut().now += nanoseconds(time);
+    /// From now on these things go wrong: nothing, so that everything comes to rest, say.
+    pub fn set_faults(&self, faults: Faults) {
+        self.net.borrow_mut().faults = faults;
     }
 
     /// Time since an arbitrary start.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.net.borrow().now)
-    }
-
-    fn turn(&mut self) -> Turned {
-        self.net.borrow_mut().reap_tokens();
-        let now = self.net.borrow().now;
-        let mut runnable = Vec::new();
-        let mut next = self.net.borrow().next_arrival();
-        for (index, shard) in self.shards.iter_mut().enumerate() {
-            let Some(shard) = shard else { continue };
-            let due = shard.due_ns();
-            if shard.driver().has_events() || due.is_some_and(|due| due <= now) {
-                runnable.push(index);
-            }
-            next = [next, due, shard.driver().next_event_at()].into_iter().flatten().min();
-        }
-        if runnable.is_empty() {
-            return Turned::Nobody { next_ns: next };
-        }
-        let mut net = self.net.borrow_mut();
-        let chosen = runnable[net.rng.below(runnable.len())];
-        // A turn takes time, so that one shard that always has work cannot stop the clock.
-        net.now += 1 + net.rng.number() % TURN_NS_MAX;
-        drop(net);
-        self.tick(chosen);
-        Turned::Shard
-    }
-
-    fn tick(&mut self, index: usize) {
-        let Some(shard) = &mut self.shards[index] else { return };
-        if shard.tick() == Turn::Next {
-            return;
-        }
-        let report = shard.report();
-        self.report.drained += report.drained;
-        self.report.cut += report.cut;
-        self.shards[index] = None;
     }
 
     // --- as `Running` ---
@@ -286,6 +245,11 @@ impl<H: Handler> SimServer<H> {
         self.shared.stats()
     }
 
+    /// The limits of memory and what they add up to.
+    pub fn memory(&self) -> &MemoryBound {
+        &self.memory
+    }
+
     /// Begins a drain; `ended` tells when it is over.
     pub fn begin_drain(&self, deadline: Duration) {
         self.shared.enter_phase(Phase::Draining, deadline);
@@ -298,7 +262,7 @@ impl<H: Handler> SimServer<H> {
 
     /// The report, once all shards have ended.
     pub fn ended(&self) -> Option<DrainReport> {
-        self.shards.iter().all(Option::is_none).then_some(self.report)
+        self.bodies.iter().all(Option::is_none).then_some(self.report)
     }
 }
 
@@ -308,83 +272,8 @@ impl<H: Handler> fmt::Debug for SimServer<H> {
     }
 }
 
-/// The client's end of a simulated connection. Dropping it closes it.
-pub struct SimClient {
-    net: Rc<RefCell<Net>>,
-    link: usize,
-}
-
-/// How the server ended a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SimEnd {
-    /// In order, behind its last byte.
-    Fin,
-    /// By a reset; what was under way is lost.
-    Reset,
-}
-
-impl SimClient {
-    /// Sends what the connection takes at once, and says how much that is. A client that does not `receive` holds
-    /// bytes until the server's sends are refused.
-    pub fn send(&mut self, bytes: &[u8]) -> usize {
-        self.net.borrow_mut().send_up(self.link, bytes)
-    }
-
-    /// Moves what has arrived to the end of `into`; whether that was anything.
-    pub fn receive(&mut self, into: &mut Vec<u8>) -> bool {
-        let mut net = self.net.borrow_mut();
-        let (now, before) = (net.now, into.len());
-        net.links[self.link].down.pull(now, usize::MAX, into);
-        into.len() > before
-    }
-
-    /// How the server has ended, once everything before that has been received.
-    pub fn end(&self) -> Option<SimEnd> {
-        let net = self.net.borrow();
-        net.links[self.link].down.arrived_end(net.now).map(|end| match end {
-            PipeEnd::Fin => SimEnd::Fin,
-            PipeEnd::Reset => SimEnd::Reset,
-        })
-    }
-
-    /// Ends the client's direction.
-    pub fn shutdown_write(&mut self) {
-        self.net.borrow_mut().end_up(self.link, PipeEnd::Fin);
-    }
-
-    /// Breaks the connection.
-    pub fn reset(&mut self) {
-        self.net.borrow_mut().end_up(self.link, PipeEnd::Reset);
-    }
-}
-
-impl Drop for SimClient {
-    fn drop(&mut self) {
-        self.net.borrow_mut().close_client_end(self.link);
-    }
-}
-
-impl fmt::Debug for SimClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimClient").field("link", &self.link).finish_non_exhaustive()
-    }
-}
-
-/// What `turn` has done.
-enum Turned {
-    Shard,
-    /// No shard has anything to do before `next_ns`.
-    Nobody {
-        next_ns: Option<u64>,
-    },
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A shard's turn takes at most so long.
-const TURN_NS_MAX: u64 = 4_000;
-
 /// What a client holds of bytes that it has not received.
 const CLIENT_BUFFER_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests;

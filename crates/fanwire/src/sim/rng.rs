@@ -12,6 +12,12 @@ impl Rng {
         Self(seed)
     }
 
+    /// The generator of one part of a simulation, by its number.
+    pub(super) fn of(seed: u64, part: u64) -> Self {
+        let mut rng = Self(seed ^ part.wrapping_mul(0xd134_2543_de82_ef95));
+        Self(rng.number())
+    }
+
     pub(super) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -50,6 +56,9 @@ mod tests {
         };
         assert_eq!(numbers(7), numbers(7));
         assert_ne!(numbers(7), numbers(8));
+        let part = |seed, part| Rng::of(seed, part).number();
+        assert_eq!(part(7, 1), part(7, 1));
+        assert!(part(7, 1) != part(7, 2) && part(7, 1) != part(8, 1));
     }
 
     #[test]
