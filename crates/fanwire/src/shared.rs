@@ -69,6 +69,11 @@ impl ShardSide {
         self.inbox.release(taken);
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn intake_bytes(&self) -> u64 {
+        self.intake_bytes.load(Ordering::Relaxed)
+    }
+
     /// A frame has been taken in.
     pub(crate) fn give_intake_back(&self, bytes: u64) {
         self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -258,8 +263,12 @@ impl Shared {
         self.post(to, command).map_err(|_| SendError::Full)
     }
 
-    /// A ticket's answer is never refused: there are at most as many as parked handshakes.
+    /// A ticket's answer is never refused: there are at most as many as parked handshakes. A drain refuses those
+    /// itself, and nobody may be left to take the answer's value in.
     pub(crate) fn answer(&self, shard: usize, command: Command) {
+        if self.phase() != Phase::Running {
+            return;
+        }
         self.shards[shard].inbox.push_free(command);
     }
 
@@ -361,6 +370,18 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         Stats::read(self.shards.iter().map(|side| &side.counters))
+    }
+
+    // --- for audits ---
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn sessions_taken(&self) -> u32 {
+        self.sessions_taken.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     // --- the end ---

@@ -146,7 +146,7 @@ impl Control {
 }
 
 /// Pongs that wait for one session: a ping flood costs no more.
-const PONG_BYTES_MAX: usize = 1024;
+pub(super) const PONG_BYTES_MAX: usize = 1024;
 
 /// An unmasked control frame's header.
 const HEADER_BYTES: usize = 2;

@@ -4,6 +4,9 @@
 //! Out     small ids that queues hold instead of reference-counted pointers; the oldest live frame
 //! Bounds  32 bytes per frame at the peak, 8 per entry of the age order (at most `2 * live + 32`)
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use std::collections::VecDeque;
 
 use crate::frame::Frame;

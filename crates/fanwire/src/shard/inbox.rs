@@ -4,6 +4,9 @@
 //! Out     items in push order per thread and lane
 //! Bounds  `places` items between `reserve` and `release`
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use std::{
     collections::VecDeque,
     sync::{

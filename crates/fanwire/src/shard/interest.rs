@@ -4,6 +4,9 @@
 //! Out     a mask of shards; a bit too many costs that shard a look-up, a bit too few never happens
 //! Bounds  512 KiB per process and 256 KiB per shard; at most 64 shards
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering},

@@ -5,6 +5,9 @@
 //! Bounds  `ring_entries` per ordered pair, allocated at start; a full ring is the sender's to handle
 //! Source  rtrb; the dirty mask and the sleep flag are Dekker pairs (see `parking`)
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering, fence},

@@ -6,7 +6,8 @@
 //! Source  docs/architecture.md
 
 #[cfg(feature = "sim")]
-mod audit;
+#[macro_use]
+pub(crate) mod audit;
 mod batch;
 mod conn;
 mod control;

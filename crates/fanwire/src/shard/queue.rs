@@ -4,6 +4,9 @@
 //! Out     ids in order, ids done with (the caller releases them), the chain id
 //! Bounds  64 bytes per session; beyond `INLINE_IDS` ids, 128 bytes per 31 more, from the shard's pool
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use super::frames::FrameId;
 
 /// A send queue. It does not bound itself: who pushes looks at `len` and `bytes` first.

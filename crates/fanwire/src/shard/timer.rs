@@ -5,6 +5,9 @@
 //! Bounds  16 bytes per entry; one `advance` fires and moves at most `budget` entries together
 //! Source  hierarchical timing wheels (Varghese and Lauck 1987), levels chosen by the highest differing bit
 
+#[cfg(feature = "sim")]
+mod audit;
+
 /// A timing wheel. Times are nanoseconds of one clock that never goes back.
 pub(crate) struct Wheel {
     /// Every entry in `levels` has a tick after this one, but for those of a bucket that a budget has cut.

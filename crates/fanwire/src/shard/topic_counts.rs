@@ -4,6 +4,9 @@
 //! Out     the sum over all shards, from any thread
 //! Bounds  one entry per live topic; a lock is taken only when a shard gains or loses a topic, or to ask
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use std::{
     collections::HashMap,
     sync::{

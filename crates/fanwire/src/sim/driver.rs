@@ -31,9 +31,12 @@ use super::{
     pipe::PipeEnd,
     rng::Rng,
 };
-use crate::driver::{
-    Driver, DriverConfig, DriverCounts, DriverMemory, Event, Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX,
-    Send, Wake,
+use crate::{
+    driver::{
+        Driver, DriverConfig, DriverCounts, DriverMemory, Event, Key, PARTS_PER_SEND_MAX,
+        SENDS_PER_BATCH_MAX, Send, Wake,
+    },
+    shard::audit::{Probe, Probed},
 };
 
 /// One shard's view of the simulated network.
@@ -116,11 +119,6 @@ impl SimDriver {
         self.waker.is_woken.load(Ordering::SeqCst)
     }
 
-    /// Receive buffers that the shard has not given back.
-    pub(crate) fn buffers_outstanding(&self) -> usize {
-        self.buffers.outstanding
-    }
-
     // --- accepting ---
 
     fn may_accept(&self, net: &Net) -> bool {
@@ -160,14 +158,33 @@ impl SimDriver {
             self.found.push_back(Found::End(end));
         }
     }
+}
 
-    /// Whether the last completion of this slot is still to come.
+impl Probe for SimDriver {
+    fn probe(&self, slot: u32) -> Option<Probed> {
+        let entry = self.entries.get(slot as usize)?.as_ref()?;
+        let key = entry.key;
+        let posted =
+            |found: &Found| matches!(found, Found::Posted(Event::Writable { key: of }) if *of == key);
+        Some(Probed {
+            key,
+            is_paused: entry.is_paused,
+            is_leaving: entry.is_leaving,
+            has_ended: entry.has_ended && entry.posted == 0,
+            wants_writable: entry.writable_at.is_some() || self.found.iter().any(posted),
+        })
+    }
+
     fn is_ending(&self, slot: u32) -> bool {
         let is_of = |end: &End| match end {
             End::Closed(key) | End::Taken(key) => key.slot == slot,
         };
         let found = self.found.iter().any(|found| matches!(found, Found::End(end) if is_of(end)));
         found || self.ends.iter().any(|(_, end)| is_of(end))
+    }
+
+    fn buffers_outstanding(&self) -> usize {
+        self.buffers.outstanding
     }
 }
 

@@ -47,7 +47,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::observe::Observer;
 pub use self::{
     client::{SimClient, SimEnd, SimStream},
     faults::Faults,
@@ -55,8 +54,8 @@ pub use self::{
     snapshot::{SessionSnapshot, ShardSnapshot, TopicSnapshot},
     world::Violation,
 };
+pub(crate) use self::{driver::SimDriver, observe::Observer};
 use self::{
-    driver::SimDriver,
     net::{Net, Waiting},
     world::Body,
 };
@@ -88,6 +87,9 @@ pub struct SimServer<H: Handler> {
     /// Shards that have something to do, while one is chosen.
     runnable: Vec<usize>,
     audit_every: Option<u32>,
+    /// Full audits, of whatever shard.
+    audits: u32,
+    inbox_size: usize,
     violation: Option<Violation>,
     is_violation_seen: Cell<bool>,
 }
@@ -129,6 +131,7 @@ impl<H: Handler> SimServer<H> {
         });
         let bodies = bodies.collect();
         let memory = MemoryBound::new(&options, &started, u32::MAX);
+        let inbox_size = options.inbox_size as usize;
         let down_bytes = options.send_buffer_bytes as usize;
         Ok(Self {
             net,
@@ -139,6 +142,8 @@ impl<H: Handler> SimServer<H> {
             down_bytes,
             runnable: Vec::with_capacity(shard_count),
             audit_every: None,
+            audits: 0,
+            inbox_size,
             violation: None,
             is_violation_seen: Cell::new(false),
         })
@@ -258,6 +263,12 @@ impl<H: Handler> SimServer<H> {
     /// Cuts everything at each shard's next turn.
     pub fn begin_shutdown(&self) {
         self.shared.enter_phase(Phase::Stopping, Duration::ZERO);
+    }
+
+    /// A shard, to be corrupted.
+    #[cfg(test)]
+    pub(crate) fn shard(&mut self, index: usize) -> &mut Shard<SimDriver, H> {
+        &mut self.bodies[index].as_mut().expect("it has not ended").shard
     }
 
     /// The report, once all shards have ended.

@@ -210,12 +210,12 @@ fn a_sleeper_whose_wake_is_lost_is_found() {
     server.publisher().broadcast("x", "1").unwrap();
     assert!(!server.step());
     let violation = server.violation().expect("the shard sleeps on").to_string();
-    assert!(violation.starts_with("lost wake: shard 0"), "{violation}");
+    assert!(violation.starts_with("shard 0: lost wake"), "{violation}");
     assert!(server.audit().is_err());
 }
 
 #[test]
-#[should_panic(expected = "lost wake: shard 0")]
+#[should_panic(expected = "shard 0: lost wake")]
 fn a_violation_that_nobody_asks_for_is_a_panic() {
     let mut server = SimServer::new(3, Options::default(), Faults::none(), |_| Taker::default()).unwrap();
     assert!(server.run_until(1_000, SimServer::is_idle));

@@ -5,6 +5,7 @@
 //! Bounds  one shard acts per step; a sleeping one only if it was woken, or its driver or its deadline asks for it
 
 use std::{
+    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
@@ -13,7 +14,10 @@ use std::{
 use super::{SimServer, driver::SimDriver};
 use crate::{
     handler::Handler,
-    shard::{Rest, Shard, Turn},
+    shard::{
+        Rest, Shard, Turn,
+        audit::{self, Auditor, Probe},
+    },
     shared::Phase,
 };
 
@@ -21,6 +25,7 @@ use crate::{
 pub(super) struct Body<H: Handler> {
     pub(super) shard: Shard<SimDriver, H>,
     mind: Mind,
+    auditor: Auditor,
     /// Turns since the last full audit.
     unaudited: u32,
 }
@@ -96,6 +101,25 @@ impl<H: Handler> SimServer<H> {
         self.net.borrow_mut().now += nanoseconds(time);
     }
 
+    /// Whether a shard has something to do at this moment: otherwise `step` only lets time pass.
+    pub fn has_work(&self) -> bool {
+        let mut net = self.net.borrow_mut();
+        net.reap_tokens();
+        let now = net.now;
+        drop(net);
+        self.violation.is_none() && self.bodies.iter().flatten().any(|body| body.is_runnable(now))
+    }
+
+    /// Lets time pass until a shard has something to do, but no longer than this.
+    pub fn wait(&mut self, at_most: Duration) {
+        if self.has_work() {
+            return;
+        }
+        let end = self.net.borrow().now.saturating_add(nanoseconds(at_most));
+        let next = self.next_due_ns();
+        self.net.borrow_mut().now = next.unwrap_or(end).min(end);
+    }
+
     /// Whether all is at rest: every shard sleeps with nothing to do, nothing is under way, and nothing waits to be
     /// sent but to sockets that refuse it. Only timers, clients and other threads can change it.
     pub fn is_idle(&self) -> bool {
@@ -137,7 +161,34 @@ impl<H: Handler> SimServer<H> {
     }
 
     fn find_violation(&mut self) -> Option<Violation> {
-        self.lost_wake()
+        let shards = (0..self.bodies.len()).find_map(|index| self.audit_shard(index));
+        shards.or_else(|| self.lost_wake()).or_else(|| self.audit_server())
+    }
+
+    fn audit_shard(&mut self, index: usize) -> Option<Violation> {
+        let body = self.bodies[index].as_mut()?;
+        body.unaudited = 0;
+        let audit = || body.shard.audit(&mut body.auditor);
+        let result = catch_unwind(AssertUnwindSafe(audit));
+        let text =
+            result.unwrap_or_else(|panic| Err(format!("its audit has panicked: {}", text_of(&*panic))));
+        Some(Violation(format!("shard {index}: {}", text.err()?)))
+    }
+
+    /// What all shards share, and the sum of their memory.
+    fn audit_server(&self) -> Option<Violation> {
+        let shards = self.bodies.iter().flatten().map(|body| &body.shard);
+        let used: u64 = shards.clone().map(audit::memory_in_use).sum();
+        if used > self.memory.user_bytes() {
+            let text = format!("{used} bytes are in use, but the bound is {}", self.memory.user_bytes());
+            return Some(Violation(text));
+        }
+        let result = if self.ended().is_some() {
+            audit::audit_server_end(&self.shared, self.inbox_size)
+        } else {
+            audit::audit_server(&self.shared, self.inbox_size, shards)
+        };
+        result.err().map(Violation)
     }
 
     /// A shard that sleeps although somebody has brought it something, and that nobody has woken.
@@ -146,19 +197,28 @@ impl<H: Handler> SimServer<H> {
         let mut lost = sleepers.filter(|(_, body)| body.as_ref().is_some_and(Body::oversleeps));
         let (shard, _) = lost.next()?;
         Some(Violation(format!(
-            "lost wake: shard {shard} sleeps, though its mesh, its inbox or the server's phase has something for it, and \
+            "shard {shard}: lost wake: it sleeps, though its mesh, its inbox or the server's phase has something for it, and \
              no wake is pending"
         )))
     }
 
-    /// What is checked after every turn, whatever it costs to check more.
-    fn check_turn(&mut self, index: usize) {
-        let Some(body) = &mut self.bodies[index] else { return };
+    /// What is checked after a step of a shard.
+    fn check(&mut self, index: usize) {
+        let Some(body) = &self.bodies[index] else { return };
         let outstanding = body.shard.driver().buffers_outstanding();
-        if outstanding > 0 {
-            let text = format!("shard {index} has not recycled {outstanding} receive buffers after its turn");
-            self.violation = Some(Violation(text));
-        }
+        let every = self.audit_every.unwrap_or_else(|| body.turns_between_audits());
+        let found = if outstanding > 0 {
+            let text =
+                format!("shard {index}: {outstanding} receive buffers were not recycled after the turn");
+            Some(Violation(text))
+        } else if every > 0 && body.unaudited >= every {
+            self.audits += 1;
+            let is_servers_turn = self.audits % SHARD_AUDITS_PER_SERVER_AUDIT == 0;
+            self.audit_shard(index).or_else(|| is_servers_turn.then(|| self.audit_server())?)
+        } else {
+            None
+        };
+        self.violation = self.violation.take().or(found);
     }
 
     // --- turns ---
@@ -171,16 +231,18 @@ impl<H: Handler> SimServer<H> {
         if self.violation.is_some() {
             return Turned::Stopped;
         }
-        let Some(chosen) = self.choose() else {
-            let arrival = self.net.borrow_mut().next_arrival();
-            let deadlines = self.bodies.iter().flatten().filter_map(Body::due_ns);
-            return Turned::Nobody { next_ns: deadlines.chain(arrival).min() };
-        };
+        let Some(chosen) = self.choose() else { return Turned::Nobody { next_ns: self.next_due_ns() } };
         match catch_unwind(AssertUnwindSafe(|| self.act(chosen))) {
-            Ok(()) => self.check_turn(chosen),
+            Ok(()) => self.check(chosen),
             Err(panic) => self.broken(chosen, &*panic),
         }
         Turned::Shard
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        let arrival = self.net.borrow_mut().next_arrival();
+        let deadlines = self.bodies.iter().flatten().filter_map(Body::due_ns);
+        deadlines.chain(arrival).min()
     }
 
     /// One of the shards that have something to do.
@@ -248,23 +310,29 @@ impl<H: Handler> SimServer<H> {
 
     /// As at the end of a shard's thread.
     fn end(&mut self, index: usize) {
-        let Some(body) = self.bodies[index].take() else { return };
+        let Some(mut body) = self.bodies[index].take() else { return };
+        let left = body.shard.audit_end(&mut body.auditor).err();
         let report = body.shard.report();
         self.report.drained += report.drained;
         self.report.cut += report.cut;
         self.shared.shards[index].discard_commands();
-        if self.bodies.iter().all(Option::is_none) {
+        let is_last = self.bodies.iter().all(Option::is_none);
+        if is_last {
             self.shared.enter_phase(Phase::Stopping, Duration::ZERO);
+        }
+        // The rings to it go with it, and what was in them.
+        drop(body);
+        self.violation = left.map(|text| Violation(format!("shard {index}: {text}")));
+        if is_last && self.violation.is_none() {
+            self.violation = self.audit_server();
         }
     }
 
     /// A shard has panicked, and not a hook: one of its own assertions has failed. What is left of it is in no state
     /// to be dropped.
-    fn broken(&mut self, index: usize, panic: &(dyn std::any::Any + Send)) {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    fn broken(&mut self, index: usize, panic: &(dyn Any + Send)) {
         std::mem::forget(self.bodies[index].take());
-        self.violation = Some(Violation(format!("shard {index} has panicked: {text}")));
+        self.violation = Some(Violation(format!("shard {index}: it has panicked: {}", text_of(panic))));
     }
 }
 
@@ -281,7 +349,12 @@ impl<H: Handler> Drop for SimServer<H> {
 
 impl<H: Handler> Body<H> {
     pub(super) fn new(shard: Shard<SimDriver, H>) -> Self {
-        Self { shard, mind: Mind::Awake, unaudited: 0 }
+        Self { shard, mind: Mind::Awake, auditor: Auditor::default(), unaudited: 0 }
+    }
+
+    /// Few sessions are audited after each turn; many so that it costs about the same.
+    fn turns_between_audits(&self) -> u32 {
+        1 + u32::try_from(self.shard.conn_count() / CONNS_PER_AUDIT).unwrap_or(u32::MAX - 1)
     }
 
     fn is_runnable(&self, now: u64) -> bool {
@@ -320,9 +393,20 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
+}
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// What all shards share is audited once for so many audits of shards.
+const SHARD_AUDITS_PER_SERVER_AUDIT: u32 = 8;
+
+/// Connections that are audited per turn.
+const CONNS_PER_AUDIT: usize = 64;
 
 /// A shard's turn takes at most so long.
 const TURN_NS_MAX: u64 = 4_000;

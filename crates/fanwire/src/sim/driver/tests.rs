@@ -3,6 +3,20 @@
 use super::*;
 use crate::sim::pipe::PipeEnd;
 
+impl SimDriver {
+    /// Loses all last completions, as no driver may.
+    pub(crate) fn forget_ends(&mut self) {
+        self.ends.clear();
+        self.found.retain(|found| !matches!(found, Found::End(_)));
+    }
+
+    /// A buffer that never comes back.
+    pub(crate) fn lose_buffer(&mut self) {
+        self.buffers.free -= 1;
+        self.buffers.outstanding += 1;
+    }
+}
+
 const ONE: Key = Key { slot: 0, generation: 1 };
 const TWO: Key = Key { slot: 0, generation: 2 };
 

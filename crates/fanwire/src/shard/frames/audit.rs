@@ -1,0 +1,79 @@
+//! Audit of the frame table: references, sums and the age order.
+
+use super::{FrameId, FrameTable, is_live};
+
+impl FrameTable {
+    /// Frames that the table has, live or not: ids are below it.
+    pub(in crate::shard) fn ids(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The length of a frame; 0 if it is not live.
+    pub(in crate::shard) fn len_if_live(&self, id: FrameId) -> u32 {
+        let frame = self.entries.get(id.0 as usize).and_then(|entry| entry.frame.as_ref());
+        frame.map_or(0, crate::frame::Frame::len)
+    }
+
+    /// Checks the table against the references that the queues hold. Bytes of live frames that are responses of
+    /// handshakes, which no limit bounds together.
+    pub(in crate::shard) fn audit(&self, refs: &[u32]) -> Result<u64, String> {
+        let (mut count, mut bytes, mut response_bytes) = (0, 0, 0);
+        for (index, entry) in self.entries.iter().enumerate() {
+            let held = refs.get(index).copied().unwrap_or(0);
+            ensure!(
+                entry.refs == held,
+                "frame {index} counts {} references, but queues hold {held} (it leaks, or is freed too early)",
+                entry.refs
+            );
+            let Some(frame) = &entry.frame else { continue };
+            ensure!(held > 0, "frame {index} is kept, though no queue holds it");
+            count += 1;
+            bytes += u64::from(frame.len());
+            if frame.as_bytes().starts_with(b"HTTP/") {
+                response_bytes += u64::from(frame.len());
+            }
+        }
+        ensure!(
+            count == self.live_count,
+            "the table says {} live frames, but it is {count}",
+            self.live_count
+        );
+        ensure!(
+            bytes == self.live_bytes,
+            "live frames are {bytes} bytes, but the table says {}",
+            self.live_bytes
+        );
+        ensure!(self.free.len() + count == self.entries.len(), "places of frames are neither free nor used");
+        let ordered = self.order.iter().filter(|&&(id, stamp)| is_live(&self.entries, id, stamp)).count();
+        ensure!(ordered == count, "{count} frames are live, but {ordered} are in the age order");
+        Ok(response_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+
+    fn broken(corrupt: impl Fn(&mut FrameTable), refs: &[u32]) -> String {
+        let mut table = FrameTable::new();
+        table.insert(Frame::raw(b"HTTP/1.1 "));
+        let id = table.insert(Frame::raw(b"123"));
+        table.retain(id);
+        assert_eq!(table.audit(&[1, 2]), Ok(9));
+        corrupt(&mut table);
+        table.audit(refs).unwrap_err()
+    }
+
+    #[test]
+    fn each_lie_of_a_frame_table_is_found() {
+        assert!(broken(|_| (), &[1, 1]).contains("frame 1 counts 2 references, but queues hold 1"));
+        assert!(broken(|_| (), &[1]).contains("queues hold 0"));
+        assert!(broken(|table| table.live_bytes += 1, &[1, 2]).contains("bytes"));
+        assert!(broken(|table| table.live_count += 1, &[1, 2]).contains("live frames"));
+        assert!(broken(|table| table.free.push(0), &[1, 2]).contains("neither"));
+        assert!(broken(|table| table.order.clear(), &[1, 2]).contains("age order"));
+        let unreferenced = |table: &mut FrameTable| table.entries[0].refs = 0;
+        assert!(broken(unreferenced, &[0, 2]).contains("no queue holds it"));
+    }
+}

@@ -1,0 +1,111 @@
+//! Audit of one queue: what it says of itself is what it holds.
+
+use super::{BLOCK_IDS, BlockPool, CHAIN_EMPTY, INLINE_IDS, NONE, Queue};
+use crate::shard::frames::FrameId;
+
+impl Queue {
+    /// Checks the queue against the ids that it holds; `on_frame` is given each, oldest first, and answers its length.
+    /// Blocks that it holds.
+    pub(in crate::shard) fn audit(
+        &self,
+        pool: &BlockPool,
+        mut on_frame: impl FnMut(FrameId) -> u32,
+    ) -> Result<usize, String> {
+        ensure!(
+            self.inline_len <= INLINE_IDS && u32::from(self.inline_len) <= self.len,
+            "holds more ids than its length says"
+        );
+        ensure!(
+            (self.chain == CHAIN_EMPTY) == (self.len == 0),
+            "has chain {} with {} frames",
+            self.chain,
+            self.len
+        );
+        if self.len == 0 {
+            ensure!(self.bytes == 0, "is empty but says that {} bytes wait", self.bytes);
+            ensure!(self.cursor == 0, "is empty but has begun a frame");
+            ensure!(self.block_first == NONE, "is empty but holds a block");
+            return Ok(0);
+        }
+        ensure!(self.inline_len > 0, "has frames, but none of them inline");
+        let mut bytes = 0;
+        for (index, id) in self.iter(pool).enumerate() {
+            let frame_bytes = on_frame(id);
+            ensure!(frame_bytes > 0, "holds a frame that is not live");
+            ensure!(index > 0 || self.cursor < frame_bytes, "has sent more of its first frame than that has");
+            bytes += u64::from(frame_bytes);
+        }
+        bytes -= u64::from(self.cursor);
+        ensure!(bytes == self.bytes, "says that {} bytes wait, but it is {bytes}", self.bytes);
+        self.audit_blocks(pool)
+    }
+
+    fn audit_blocks(&self, pool: &BlockPool) -> Result<usize, String> {
+        let ids = self.block_len() as usize;
+        let needed = if ids == 0 { 0 } else { (usize::from(self.block_head) + ids).div_ceil(BLOCK_IDS) };
+        let (mut count, mut block) = (0, self.block_first);
+        while block != NONE && count <= needed {
+            count += 1;
+            block = if block == self.block_last { NONE } else { pool.block(block).next };
+        }
+        ensure!(count == needed, "holds another number of blocks than the {needed} that its ids need");
+        Ok(count)
+    }
+}
+
+impl BlockPool {
+    /// Blocks that some queue holds.
+    pub(in crate::shard) fn blocks_in_use(&self) -> usize {
+        self.blocks.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::queue::ChainMemo;
+
+    impl Queue {
+        /// Puts the queue into a chain where it may not belong.
+        pub(in crate::shard) fn set_chain(&mut self, chain: u64) {
+            self.chain = chain;
+        }
+    }
+
+    /// A queue of 50 frames of 10 bytes, 3 of which have left, and half of the next one.
+    fn queue() -> (Queue, BlockPool) {
+        let (mut queue, mut pool) = (Queue::new(), BlockPool::new());
+        (0..50).for_each(|id| queue.push_published(&mut pool, &mut ChainMemo::new(FrameId(id), 10)));
+        queue.advance(&mut pool, 35, |_| 10, |_| ());
+        (queue, pool)
+    }
+
+    fn broken(corrupt: impl Fn(&mut Queue, &mut BlockPool)) -> String {
+        let (mut queue, mut pool) = queue();
+        assert_eq!(queue.audit(&pool, |_| 10), Ok(pool.blocks_in_use()));
+        corrupt(&mut queue, &mut pool);
+        queue.audit(&pool, |_| 10).unwrap_err()
+    }
+
+    #[test]
+    fn each_lie_of_a_queue_is_found() {
+        assert!(broken(|queue, _| queue.cursor += 1).contains("bytes wait"));
+        assert!(broken(|queue, _| queue.bytes -= 1).contains("bytes wait"));
+        assert!(broken(|queue, _| queue.cursor = 10).contains("more of its first frame"));
+        assert!(broken(|queue, _| queue.chain = 0).contains("has chain 0"));
+        assert!(broken(|queue, pool| queue.block_last = pool.take()).contains("number of blocks"));
+        assert!(broken(|queue, _| queue.inline_len = 0).contains("none of them inline"));
+        assert!(broken(|queue, _| queue.len = 2).contains("more ids"));
+        let emptied = |queue: &mut Queue, pool: &mut BlockPool| queue.clear(pool, |_| ());
+        assert!(
+            broken(|queue, pool| (emptied(queue, pool), queue.bytes = 1).1).contains("is empty but says")
+        );
+        assert!(broken(|queue, pool| (emptied(queue, pool), queue.cursor = 1).1).contains("has begun"));
+        assert!(
+            broken(|queue, pool| (emptied(queue, pool), queue.block_first = pool.take()).1)
+                .contains("a block")
+        );
+        let (queue, pool) = queue();
+        assert!(queue.audit(&pool, |id| if id.0 == 9 { 0 } else { 10 }).unwrap_err().contains("not live"));
+    }
+}
