@@ -246,6 +246,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.drain();
         self.core.flush();
         self.run_close_hooks();
+        self.core.plan_retry();
         self.core.write_gauges();
         if self.core.is_done() { Turn::Done } else { Turn::Next }
     }
@@ -525,10 +526,14 @@ impl<D: Driver> Core<D> {
         if !self.out.has_dirty() {
             self.flush_due_ns = None;
         }
+        self.settle();
+    }
+
+    /// Sends that found no kernel memory are tried again, wherever in the tick they were made.
+    fn plan_retry(&mut self) {
         if self.out.has_starved() {
             self.retry_ns.get_or_insert(self.now_ns + SEND_RETRY_NS);
         }
-        self.settle();
     }
 
     /// Acts on what sending has found out. Never called during a fan-out.

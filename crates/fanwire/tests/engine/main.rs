@@ -14,4 +14,5 @@ mod handshake;
 mod pressure;
 mod response;
 mod server;
+mod starved;
 mod time;
