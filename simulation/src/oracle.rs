@@ -1,0 +1,417 @@
+//! The oracle: what each peer may see, from plain collections.
+//!
+//! In      every call with its result, every hook, every command that a shard takes in, every payload that arrives
+//! Out     the first thing that is wrong, and the rule it breaks
+//! Bounds  as the workload
+//! Source  docs/architecture.md, docs/protocol.md
+//!
+//! All shards run in one thread and every effect on a topic shows itself at once, so nothing is guessed: between
+//! turns the oracle's sessions and topics are exactly the engine's, and each session's messages are known in order.
+
+mod account;
+mod hooks;
+mod lanes;
+mod outside;
+mod peers;
+
+pub use self::{
+    account::{Account, Conduct},
+    lanes::{Lane, Request},
+};
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    net::TcpStream,
+    sync::Arc,
+};
+
+use fanwire::{
+    CloseKind, Overflow, SessionHandle, Ticket,
+    sim::{Asked, ShardSnapshot, Taken},
+};
+use fanwire_ws::{Header, Parsed};
+
+use self::{account::Phase, lanes::Lanes};
+use crate::{
+    actor::Value,
+    message::{Message, id_of},
+    plan::Topic,
+    settings::Settings,
+};
+
+/// What is known of a world.
+#[derive(Debug)]
+pub struct Oracle {
+    settings: Settings,
+    accounts: Vec<Account>,
+    messages: Vec<Sent>,
+    lanes: Lanes,
+    /// Parked handshakes, by peer.
+    pub(crate) tickets: VecDeque<(usize, Ticket<Value>)>,
+    /// Connections that were taken over: whose, and what had been read.
+    pub(crate) taken_over: Vec<(usize, TcpStream, Vec<u8>)>,
+    step: u64,
+    /// The shard whose `on_close` hook runs.
+    in_close_hook: bool,
+    /// The shard whose hook runs.
+    in_hook: Option<usize>,
+    is_draining: bool,
+    /// Sessions that must have ended when this turn is over.
+    suspects: Vec<usize>,
+    failure: Option<Failure>,
+    trace: Option<Vec<String>>,
+}
+
+/// The first thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What must always hold.
+    pub rule: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+#[derive(Debug)]
+struct Sent {
+    message: Message,
+    lane: Lane,
+}
+
+impl Oracle {
+    /// Knows nothing yet.
+    pub fn new(settings: &Settings, is_traced: bool) -> Self {
+        Self {
+            settings: settings.clone(),
+            accounts: Vec::new(),
+            messages: Vec::new(),
+            lanes: Lanes::new(settings.shards.into()),
+            tickets: VecDeque::new(),
+            taken_over: Vec::new(),
+            step: 0,
+            in_close_hook: false,
+            in_hook: None,
+            is_draining: false,
+            suspects: Vec::new(),
+            failure: None,
+            trace: is_traced.then(Vec::new),
+        }
+    }
+
+    /// What went wrong first.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// What has happened, if it was to be written down.
+    pub fn take_trace(&mut self) -> Vec<String> {
+        self.trace.take().unwrap_or_default()
+    }
+
+    /// Writes down what happens.
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>6}  {}", self.step, line()));
+        }
+    }
+
+    /// Keeps the first failure.
+    pub fn fail(&mut self, rule: &'static str, what: impl Into<String>) {
+        let what = what.into();
+        self.note(|| format!("FAILURE  {rule}: {what}"));
+        self.failure.get_or_insert(Failure { rule, what });
+    }
+
+    /// A message that nothing else is, on its way from a hook or a thread.
+    pub fn message(&mut self, topic: String, bytes: usize, lane: Lane) -> Message {
+        let id = u32::try_from(self.messages.len()).expect("a plan has fewer messages");
+        let message = Message { id, topic, bytes };
+        self.messages.push(Sent { message: message.clone(), lane });
+        message
+    }
+
+    // --- commands ---
+
+    /// A shard has taken a command in.
+    pub fn taken(&mut self, taken: &Taken) {
+        let shard = taken.shard;
+        match self.request_of(taken) {
+            Err(what) => self.fail("commands arrive once and in order", what),
+            Ok(request) => {
+                self.note(|| format!("shard {shard} takes {request:?}, done: {}", taken.is_done));
+                self.carry_out(shard, request, taken.is_done);
+            }
+        }
+    }
+
+    fn request_of(&mut self, taken: &Taken) -> Result<Request, String> {
+        let topic_of = |name: &str| Topic::of(name).ok_or_else(|| format!("nobody named the topic {name:?}"));
+        let id_in = |frame: &fanwire::Frame| id_of_frame(frame.as_bytes()).ok_or("a frame without a number");
+        match &taken.request {
+            Asked::Publish(frame) => {
+                let id = id_in(frame)?;
+                let is_it = |one: &Request| matches!(one, Request::Publish { id: its, .. } if *its == id);
+                self.lanes.take(taken.shard, self.lane_of(id)?, is_it)
+            }
+            Asked::Broadcast(frame) => {
+                let id = id_in(frame)?;
+                self.lanes.take(taken.shard, self.lane_of(id)?, |one| *one == Request::Broadcast { id })
+            }
+            Asked::Send(frame) => {
+                let id = id_in(frame)?;
+                let is_it = |one: &Request| matches!(one, Request::Send { id: its, .. } if *its == id);
+                self.lanes.take(taken.shard, self.lane_of(id)?, is_it)
+            }
+            Asked::Subscribe(name) => {
+                let topic = topic_of(name)?;
+                let is_it =
+                    |one: &Request| matches!(one, Request::Subscribe { topic: its, .. } if *its == topic);
+                self.lanes.take(taken.shard, Lane::Inbox, is_it)
+            }
+            Asked::Unsubscribe(name) => {
+                let topic = topic_of(name)?;
+                let is_it =
+                    |one: &Request| matches!(one, Request::Unsubscribe { topic: its, .. } if *its == topic);
+                self.lanes.take(taken.shard, Lane::Inbox, is_it)
+            }
+            Asked::Close(code) => {
+                let is_it = |one: &Request| matches!(one, Request::Close { code: its, .. } if its == code);
+                self.lanes.take(taken.shard, Lane::Inbox, is_it)
+            }
+            other => Err(format!("{other:?} is new to the oracle")),
+        }
+    }
+
+    fn lane_of(&self, id: u32) -> Result<Lane, String> {
+        let sent = self.messages.get(id as usize);
+        sent.map(|sent| sent.lane).ok_or_else(|| format!("nobody made message {id}"))
+    }
+
+    fn carry_out(&mut self, shard: usize, request: Request, is_done: bool) {
+        match request {
+            Request::Publish { .. } | Request::Broadcast { .. } | Request::Send { .. } if !is_done => {
+                if !self.settings.is_memory_tight() {
+                    self.fail("memory is refused only at its limit", format!("{request:?}"));
+                }
+            }
+            Request::Publish { id, except } => {
+                let name = self.messages[id as usize].message.topic.clone();
+                let topic = Topic::of(&name).expect("publishes are on topics of the plan");
+                self.deliver(shard, id, except, |account| account.topics.contains(&topic));
+            }
+            Request::Broadcast { id } => self.deliver(shard, id, None, |_| true),
+            Request::Send { id, peer } => {
+                if self.accounts[peer].is_open() {
+                    self.accounts[peer].expect(id, None);
+                }
+            }
+            Request::Subscribe { peer, topic } => self.remote_subscribed(peer, topic, is_done),
+            Request::Unsubscribe { peer, topic } => {
+                if self.accounts[peer].is_open() {
+                    self.accounts[peer].topics.remove(&topic);
+                }
+            }
+            Request::Close { peer, code } => self.leave(peer, CloseKind::Server, code),
+        }
+    }
+
+    fn remote_subscribed(&mut self, peer: usize, topic: Topic, is_done: bool) {
+        let topics_max = self.settings.topics_per_session_max as usize;
+        let account = &mut self.accounts[peer];
+        if !account.is_open() {
+            return;
+        }
+        let fits = account.topics.contains(&topic) || account.topics.len() < topics_max;
+        match (fits, is_done) {
+            (true, true) => {
+                account.topics.insert(topic);
+            }
+            (false, false) => {}
+            // Its session has ended in this turn, and nobody has heard of it yet.
+            (true, false) | (false, true) => self.doom(peer),
+        }
+    }
+
+    /// A shard has put a message into the queues of these of its sessions.
+    fn deliver(&mut self, shard: usize, id: u32, except: Option<usize>, is_for: impl Fn(&Account) -> bool) {
+        let close_hook_step = self.in_close_hook.then_some(self.step);
+        for (peer, account) in self.accounts.iter_mut().enumerate() {
+            if account.is_open() && account.shard == shard && except != Some(peer) && is_for(account) {
+                account.expect(id, close_hook_step);
+            }
+        }
+    }
+
+    /// Somebody closes a session in order: what it has got until now is what it gets.
+    fn leave(&mut self, peer: usize, kind: CloseKind, code: u16) {
+        let account = &mut self.accounts[peer];
+        if account.is_open() {
+            account.phase = Phase::Leaving(kind, code);
+            account.freeze();
+        }
+    }
+
+    // --- between turns ---
+
+    /// A turn begins.
+    pub fn begin_step(&mut self) {
+        self.step += 1;
+    }
+
+    /// A turn is over, and its hooks have run: now the engine's figures must be the oracle's.
+    pub fn end_step(&mut self, session_count: u64, subscriber_count: impl Fn(&str) -> u64) {
+        for peer in std::mem::take(&mut self.suspects) {
+            if self.accounts[peer].phase != Phase::Closed {
+                let phase = self.accounts[peer].phase;
+                self.fail("a session that refuses calls has ended", format!("peer {peer} is {phase:?}"));
+            }
+        }
+        let open = self.accounts.iter().filter(|account| account.is_open()).count() as u64;
+        let leaving =
+            self.accounts.iter().position(|one| matches!(one.phase, Phase::Leaving(..) | Phase::Doomed));
+        if let Some(peer) = leaving {
+            self.fail("on_close runs in the turn of the end", format!("peer {peer}"));
+        }
+        if session_count != open {
+            self.fail("the session count is exact", format!("{session_count} in place of {open}"));
+        }
+        // One topic a turn: all have their turn.
+        let topic = Topic(u8::try_from(self.step % u64::from(crate::plan::TOPICS)).expect("few topics"));
+        let subscribers = self.accounts.iter().filter(|one| one.is_open() && one.topics.contains(&topic));
+        let (expected, found) = (subscribers.count() as u64, subscriber_count(&topic.name()));
+        if expected != found {
+            self.fail("subscriber counts are exact", format!("{topic:?}: {found} in place of {expected}"));
+        }
+        self.check_handle();
+    }
+
+    /// Each shard's sessions and their topics, and each topic's subscribers, must be those that are known here.
+    pub fn check_tables(&mut self, shards: &[ShardSnapshot]) {
+        for (shard, found) in shards.iter().enumerate() {
+            let sessions = found.sessions.iter().map(|session| (&session.id, sorted(session.topics.iter())));
+            let known = self.accounts.iter().filter(|one| one.is_open() && one.shard == shard);
+            let known = known.filter_map(|one| {
+                let topics: Vec<_> = one.topics.iter().map(|topic| topic.name()).collect();
+                Some((one.id.as_ref()?, topics))
+            });
+            let known: HashMap<_, _> = known.map(|(id, topics)| (id, sorted(topics.iter()))).collect();
+            let found_sessions: HashMap<_, _> = sessions.collect();
+            let subscribed: usize = found.topics.iter().map(|topic| topic.subscribers.len()).sum();
+            let expected: usize = known.values().map(Vec::len).sum();
+            if found_sessions != known || subscribed != expected {
+                let what = format!("shard {shard}: {found_sessions:?} in place of {known:?}");
+                return self.fail("sessions and topics are exact", what);
+            }
+        }
+    }
+
+    /// One handle a turn.
+    fn check_handle(&mut self) {
+        if self.accounts.is_empty() {
+            return;
+        }
+        let peer = usize::try_from(self.step).unwrap_or(0) % self.accounts.len();
+        let account = &self.accounts[peer];
+        let Some(handle) = &account.handle else { return };
+        let is_right = match account.ending {
+            None => !handle.is_closed() && handle.close_error().is_none(),
+            Some(ending) => handle.is_closed() && handle.close_error().is_none_or(|kind| kind == ending.kind),
+        };
+        if !is_right {
+            let found = (handle.is_closed(), handle.close_error());
+            self.fail("handles know their session's state", format!("peer {peer}: {found:?}"));
+        }
+    }
+
+    /// Whether all that was asked for has arrived, as far as that is known without its policy's drops.
+    pub fn is_settled(&self) -> bool {
+        self.lanes.lost().is_none() && self.unsettled().is_none()
+    }
+
+    /// All has been quiet for long: nothing may be missing.
+    pub fn check_settled(&mut self) {
+        if let Some(request) = self.lanes.lost().copied() {
+            self.fail("every accepted call arrives", format!("{request:?} did not"));
+        }
+        if let Some(what) = self.unsettled() {
+            self.fail("no session starves", what);
+        }
+    }
+
+    fn unsettled(&self) -> Option<String> {
+        let drops = self.settings.overflow != Overflow::Close;
+        let open = self.accounts.iter().enumerate().filter(|(_, account)| account.is_open());
+        open.filter(|(_, account)| !account.conduct.has_left && !account.conduct.is_rude).find_map(
+            |(peer, account)| {
+                if account.heard < account.said.len() {
+                    let (heard, said) = (account.heard, account.said.len());
+                    return Some(format!("{heard} of {said} messages of peer {peer} were heard"));
+                }
+                let missing = account.missing().filter(|_| !drops)?;
+                Some(format!("message {missing} has not reached peer {peer}"))
+            },
+        )
+    }
+
+    /// The server has ended.
+    pub fn check_ended(&mut self) {
+        for peer in 0..self.accounts.len() {
+            let account = &self.accounts[peer];
+            let values = account.values.load(std::sync::atomic::Ordering::Relaxed);
+            if account.phase != Phase::New && account.phase != Phase::Closed {
+                let phase = account.phase;
+                self.fail("after a drain nothing is left", format!("peer {peer} is {phase:?}"));
+            } else if values != 0 {
+                self.fail("values live and die with their session", format!("peer {peer} has {values} left"));
+            }
+        }
+    }
+
+    // --- shorthands ---
+
+    /// A new peer; its number.
+    pub fn add(&mut self, account: Account) -> usize {
+        self.accounts.push(account);
+        self.accounts.len() - 1
+    }
+
+    /// A peer's account.
+    pub fn account(&mut self, peer: usize) -> &mut Account {
+        &mut self.accounts[peer]
+    }
+
+    /// The handle of a peer's session, if it has had one.
+    pub fn handle(&self, peer: usize) -> Option<SessionHandle> {
+        self.accounts[peer].handle.clone()
+    }
+
+    /// Counts the values made for a peer.
+    pub(crate) fn values(&self, peer: usize) -> Arc<std::sync::atomic::AtomicU32> {
+        self.accounts[peer].values.clone()
+    }
+
+    /// From here on sessions may be closed without a request.
+    pub fn begin_drain(&mut self) {
+        self.is_draining = true;
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.what)
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<_> = names.cloned().collect();
+    names.sort_unstable();
+    names
+}
+
+/// The number of the message in a whole frame.
+fn id_of_frame(frame: &[u8]) -> Option<u32> {
+    match Header::parse(frame) {
+        Ok(Parsed::Header(_, at)) => id_of(&frame[at..]),
+        _ => None,
+    }
+}

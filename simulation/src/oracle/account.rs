@@ -1,0 +1,210 @@
+//! Accounts: what one session must get, and what its peer has got.
+//!
+//! In      deliveries in the order of their shard; the payloads that arrived
+//! Out     a message too many, missing, doubled, changed or out of order
+//! Bounds  as the workload
+//! Source  docs/protocol.md
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, atomic::AtomicU32},
+};
+
+use fanwire::{CloseKind, SessionHandle, SessionId};
+
+use crate::plan::{Act, Topic};
+
+/// One peer, from before its session to after it.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// Where it is in its life.
+    pub(super) phase: Phase,
+    /// Its session's shard.
+    pub(super) shard: usize,
+    pub(super) topics: BTreeSet<Topic>,
+    /// Its session's name.
+    pub(super) id: Option<SessionId>,
+    /// Names the session from outside, also after its end.
+    pub(super) handle: Option<SessionHandle>,
+    pub(super) on_open: Vec<Act>,
+    pub(super) on_close: Vec<Act>,
+    /// What its messages ask for, in the order in which it sent them, with their fillers' lengths.
+    pub(super) said: Vec<(Vec<Act>, usize)>,
+    /// How many of them the hook has had.
+    pub(super) heard: usize,
+    /// Messages put into its queue, or dropped there.
+    expected: Vec<Expected>,
+    places: HashMap<u32, usize>,
+    /// Where in `expected` its peer is.
+    next: usize,
+    received: usize,
+    /// So many of `expected` must arrive, or have been dropped by policy; known once it was closed in order.
+    must: Option<usize>,
+    /// Dropped by policy, as its session said at its end.
+    dropped: usize,
+    pub(super) ending: Option<Ending>,
+    /// Values made for it that have not been dropped.
+    pub(super) values: Arc<AtomicU32>,
+    /// What its peer has done that explains an end.
+    pub conduct: Conduct,
+}
+
+/// Where a session is in its life, as far as calls and hooks show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not yet open.
+    #[default]
+    New,
+    Open,
+    /// A hook or a handle has closed it, or its hook has panicked: `on_close` must follow with this kind and code,
+    /// unless the connection had ended before.
+    Leaving(CloseKind, u16),
+    /// It must have ended for a reason of its own.
+    Doomed,
+    Closed,
+}
+
+/// How it ended, as `on_close` said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) kind: CloseKind,
+    pub(super) code: u16,
+}
+
+/// What a peer has done.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Conduct {
+    pub has_stalled: bool,
+    pub has_closed: bool,
+    pub has_left: bool,
+    pub is_rude: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    id: u32,
+    /// It came from an `on_close` hook in this step.
+    close_hook_step: Option<u64>,
+}
+
+impl Account {
+    /// A peer whose hooks will do this.
+    pub fn new(on_open: Vec<Act>, on_close: Vec<Act>) -> Self {
+        Self { on_open, on_close, ..Self::default() }
+    }
+
+    /// Its peer sends a message that asks for this; the message's number.
+    pub fn say(&mut self, acts: Vec<Act>, bytes: usize) -> u32 {
+        self.said.push((acts, bytes));
+        u32::try_from(self.said.len() - 1).expect("few messages")
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// A message was queued for the session, or dropped by its policy.
+    pub(super) fn expect(&mut self, id: u32, close_hook_step: Option<u64>) {
+        self.places.insert(id, self.expected.len());
+        self.expected.push(Expected { id, close_hook_step });
+    }
+
+    /// Its peer has got this message.
+    pub(super) fn receive(&mut self, id: u32, may_drop: bool) -> Result<(), String> {
+        let Some(&place) = self.places.get(&id) else {
+            return Err(format!("message {id} was not for it"));
+        };
+        if place < self.next {
+            return Err(format!("message {id} came twice, or late"));
+        }
+        if place > self.next && !may_drop {
+            return Err(format!("message {id} came before {}", self.expected[self.next].id));
+        }
+        self.next = place + 1;
+        self.received += 1;
+        Ok(())
+    }
+
+    /// The session was closed in order: everything up to here is on its way.
+    pub(super) fn freeze(&mut self) {
+        self.must = Some(self.expected.len());
+    }
+
+    /// It ended at some moment of this step before the `on_close` hooks ran.
+    pub(super) fn freeze_before_close_hooks(&mut self, step: u64) {
+        let is_later = |expected: &&Expected| expected.close_hook_step == Some(step);
+        self.must = Some(self.expected.len() - self.expected.iter().rev().take_while(is_later).count());
+    }
+
+    /// It ended in a way that promises nothing.
+    pub(super) fn release(&mut self) {
+        self.must = None;
+    }
+
+    pub(super) fn set_dropped(&mut self, dropped: u32) {
+        self.dropped = dropped as usize;
+    }
+
+    /// What is missing at the end of a session that was closed in order, after its peer has read everything.
+    pub(super) fn missing_at_end(&self) -> Option<String> {
+        let must = self.must?;
+        let missing = must.saturating_sub(self.received);
+        let optional = self.expected.len() - must;
+        let is_right = (missing..=missing + optional).contains(&self.dropped);
+        (!is_right).then(|| {
+            format!("{} of {must} messages arrived, {} were dropped by policy", self.received, self.dropped)
+        })
+    }
+
+    /// What is missing now, if nothing is dropped by policy.
+    pub(super) fn missing(&self) -> Option<u32> {
+        self.expected.get(self.next).map(|expected| expected.id)
+    }
+
+    /// Messages that were passed over: each must have been dropped by policy.
+    pub(super) fn passed_over(&self) -> usize {
+        self.next - self.received
+    }
+
+    pub(super) fn dropped(&self) -> usize {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(ids: &[u32]) -> Account {
+        let mut account = Account::default();
+        ids.iter().for_each(|&id| account.expect(id, None));
+        account
+    }
+
+    #[test]
+    fn what_arrives_must_be_what_was_queued_in_its_order() {
+        let mut account = account(&[5, 7, 9]);
+        assert!(account.receive(6, false).is_err(), "it is another's");
+        assert_eq!(account.receive(5, false), Ok(()));
+        assert!(account.receive(5, false).is_err(), "it came before");
+        assert!(account.receive(9, false).is_err(), "7 is missing");
+        assert_eq!(account.receive(9, true), Ok(()));
+        assert_eq!((account.passed_over(), account.missing()), (1, None));
+    }
+
+    #[test]
+    fn a_session_closed_in_order_gets_everything_but_what_was_dropped() {
+        let mut account = account(&[1, 2, 3]);
+        account.expect(4, Some(8));
+        account.freeze_before_close_hooks(8);
+        account.receive(1, true).unwrap();
+        assert!(account.missing_at_end().is_some());
+        account.set_dropped(2);
+        assert_eq!(account.missing_at_end(), None);
+        account.freeze();
+        assert!(account.missing_at_end().is_some());
+        account.release();
+        assert_eq!(account.missing_at_end(), None);
+    }
+}

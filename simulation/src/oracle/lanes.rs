@@ -1,0 +1,122 @@
+//! Lanes: what has been asked of a shard and not yet been taken in, in order.
+//!
+//! In      calls that returned `Ok`; what shards report as taken
+//! Out     the call that a taken command belongs to; a lost, doubled or overtaken one
+//! Bounds  as the workload
+//! Source  docs/architecture.md: per lane first in, first out
+
+use std::collections::VecDeque;
+
+use crate::plan::Topic;
+
+/// All ways into all shards.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    shards: usize,
+    /// By destination: the inbox, then the ring from each shard.
+    lanes: Vec<VecDeque<Entry>>,
+}
+
+/// Which way a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// A hook's call, from its shard.
+    Mesh(usize),
+    /// A thread's call.
+    Inbox,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the calls")]
+pub enum Request {
+    Publish { id: u32, except: Option<usize> },
+    Broadcast { id: u32 },
+    Send { id: u32, peer: usize },
+    Subscribe { peer: usize, topic: Topic },
+    Unsubscribe { peer: usize, topic: Topic },
+    Close { peer: usize, code: u16 },
+}
+
+#[derive(Debug)]
+struct Entry {
+    request: Request,
+    /// The shard must take it. Otherwise it may: the interest filter knows false positives.
+    is_certain: bool,
+}
+
+impl Lanes {
+    pub(super) fn new(shards: usize) -> Self {
+        let lanes = std::iter::repeat_with(VecDeque::new).take(shards * (shards + 1)).collect();
+        Self { shards, lanes }
+    }
+
+    pub(super) fn push(&mut self, to: usize, lane: Lane, request: Request, is_certain: bool) {
+        let index = self.index(to, lane);
+        self.lanes[index].push_back(Entry { request, is_certain });
+    }
+
+    /// Takes out the request that a command belongs to.
+    pub(super) fn take(
+        &mut self,
+        to: usize,
+        lane: Lane,
+        is_it: impl Fn(&Request) -> bool,
+    ) -> Result<Request, String> {
+        let index = self.index(to, lane);
+        while let Some(entry) = self.lanes[index].pop_front() {
+            if is_it(&entry.request) {
+                return Ok(entry.request);
+            }
+            if entry.is_certain {
+                return Err(format!("{:?} to shard {to} was overtaken or lost", entry.request));
+            }
+        }
+        Err(format!("shard {to} took in a command that nobody gave it, or took it twice"))
+    }
+
+    /// Entries on one way, those that may never come included.
+    pub(super) fn len(&self, to: usize, lane: Lane) -> usize {
+        self.lanes[self.index(to, lane)].len()
+    }
+
+    /// What the threads' way to a shard holds.
+    pub(super) fn in_inbox(&self, to: usize) -> impl Iterator<Item = &Request> {
+        self.lanes[self.index(to, Lane::Inbox)].iter().map(|entry| &entry.request)
+    }
+
+    /// A call that has not arrived although all is quiet.
+    pub(super) fn lost(&self) -> Option<&Request> {
+        self.lanes.iter().flatten().find(|entry| entry.is_certain).map(|entry| &entry.request)
+    }
+
+    fn index(&self, to: usize, lane: Lane) -> usize {
+        to * (self.shards + 1)
+            + match lane {
+                Lane::Inbox => 0,
+                Lane::Mesh(from) => from + 1,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_certain_must_come_in_order_and_once() {
+        let mut lanes = Lanes::new(2);
+        let broadcast = |id| Request::Broadcast { id };
+        for (id, is_certain) in [(1, true), (2, false), (3, true), (4, true)] {
+            lanes.push(1, Lane::Mesh(0), broadcast(id), is_certain);
+        }
+        let mut take = |id| lanes.take(1, Lane::Mesh(0), |request| *request == broadcast(id));
+        assert_eq!(take(1), Ok(broadcast(1)));
+        assert_eq!(take(3), Ok(broadcast(3)));
+        assert!(take(3).unwrap_err().contains("overtaken"));
+        assert!(take(4).unwrap_err().contains("nobody"));
+        assert_eq!(lanes.lost(), None);
+        lanes.push(0, Lane::Inbox, broadcast(5), true);
+        assert_eq!(lanes.lost(), Some(&broadcast(5)));
+    }
+}

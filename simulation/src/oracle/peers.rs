@@ -1,0 +1,101 @@
+//! What peers get, as the oracle judges it.
+//!
+//! In      payloads, close frames and ends as they arrive
+//! Out     a failure if they are not what the session was to get
+//! Bounds  as the workload
+//! Source  RFC 6455 sections 5 and 7
+
+use fanwire::{CloseKind, Overflow};
+
+use super::{Oracle, account::Phase};
+use crate::message::id_of;
+
+impl Oracle {
+    /// A peer got a message.
+    pub(crate) fn received(&mut self, peer: usize, payload: &[u8]) {
+        let is_raw = self.settings.is_raw;
+        let sent = id_of(payload).and_then(|id| self.messages.get(id as usize));
+        let Some(message) = sent.map(|sent| &sent.message).filter(|message| message.is(payload, is_raw))
+        else {
+            let start = String::from_utf8_lossy(&payload[..payload.len().min(60)]).into_owned();
+            return self.fail("payloads arrive unchanged", format!("peer {peer} got {start:?}"));
+        };
+        let id = message.id;
+        self.note(|| format!("peer {peer} gets {id}"));
+        let may_drop = self.settings.overflow != Overflow::Close;
+        if let Err(what) = self.accounts[peer].receive(id, may_drop) {
+            self.fail(
+                "each session gets its messages, all of them, once and in order",
+                format!("peer {peer}: {what}"),
+            );
+        }
+    }
+
+    /// A peer got a close frame, after which nothing more may come. `is_first`: it had sent none itself.
+    pub(crate) fn got_close(&mut self, peer: usize, code: Option<u16>, is_first: bool, was_refused: bool) {
+        self.note(|| format!("peer {peer} gets a close frame, {code:?}"));
+        let account = &self.accounts[peer];
+        let Some(ending) = account.ending.filter(|_| account.phase == Phase::Closed) else {
+            return self.fail("close frames come from ended sessions", format!("peer {peer}, {code:?}"));
+        };
+        if code.unwrap_or(1005) != ending.code {
+            self.fail(
+                "on_close has the code of the close frame",
+                format!("peer {peer}: {code:?}, {ending:?}"),
+            );
+        }
+        if ending.kind == CloseKind::QueueFull && !was_refused {
+            self.fail("only a blocked session meets its policy", format!("peer {peer}"));
+        }
+        if is_first && let Some(what) = self.accounts[peer].missing_at_end() {
+            self.fail("what is queued is sent before the close frame", format!("peer {peer}: {what}"));
+        }
+    }
+
+    /// A peer's connection ended without a close frame although nobody had left it. `was_cut`: a time-out or a
+    /// deadline cuts connections.
+    pub(crate) fn got_end(&mut self, peer: usize, was_cut: bool) {
+        self.note(|| format!("peer {peer} gets the end of the stream without a close frame"));
+        let account = &self.accounts[peer];
+        let has_left = account.conduct.has_left || self.settings.may_reset();
+        let may = has_left || account.phase == Phase::New || was_cut;
+        // For want of memory a session is cut in the middle of a frame.
+        let is_silent = self.settings.is_memory_tight()
+            || account.ending.is_some_and(|ending| ending.kind == CloseKind::Shutdown);
+        if !may && !is_silent {
+            self.fail("sessions end with a close frame", format!("peer {peer}, {:?}", account.ending));
+        }
+    }
+
+    /// The session's socket was never refused, at the end of the world.
+    pub(crate) fn check_never_refused(&mut self, peer: usize) {
+        let account = &self.accounts[peer];
+        let is_full = account.ending.is_some_and(|ending| ending.kind == CloseKind::QueueFull);
+        if is_full || account.dropped() > 0 || account.passed_over() > 0 {
+            self.fail("only a blocked session meets its policy", format!("peer {peer} was never blocked"));
+        }
+    }
+
+    /// At the end of the world: what was passed over was dropped by policy, and counted.
+    pub(crate) fn check_counted(&mut self, peer: usize) {
+        let account = &self.accounts[peer];
+        let (passed, dropped) = (account.passed_over(), account.dropped());
+        if account.phase == Phase::Closed && passed > dropped {
+            self.fail(
+                "every drop is counted",
+                format!("peer {peer} missed {passed}, {dropped} were counted"),
+            );
+        }
+    }
+
+    /// A peer got the answer to its request.
+    pub(crate) fn answered(&mut self, peer: usize, status: u16, allowed: &[u16]) {
+        self.note(|| format!("peer {peer} is answered {status}"));
+        if !allowed.contains(&status) {
+            self.fail(
+                "requests get the answer they ask for",
+                format!("peer {peer}: {status}, not {allowed:?}"),
+            );
+        }
+    }
+}
