@@ -2,7 +2,7 @@
 //!
 //! In      the server's phase, the time
 //! Out     closed sessions, and how many were closed and how many cut
-//! Bounds  `CLOSES_PER_TICK_MAX` closes per tick; at the deadline everything is cut
+//! Bounds  `CLOSES_PER_TICK_MAX` closes per tick, behind what had been published before; at the deadline everything is cut
 //! Source  docs/architecture.md; RFC 6455 section 7.4.1 for 1001
 
 use fanwire_ws::CloseCode;
@@ -23,8 +23,16 @@ pub(super) struct Drain {
     /// Nanoseconds between two closes.
     pace_ns: u64,
     pub(super) next_ns: u64,
+    /// What must be taken in before the next ones are closed.
+    horizon: Option<Horizon>,
     report: ShardReport,
     is_stopping: bool,
+}
+
+/// How much had been handed to this shard at one moment.
+struct Horizon {
+    mesh: Vec<u64>,
+    inbox: u64,
 }
 
 impl<D: Driver> Core<D> {
@@ -45,10 +53,24 @@ impl<D: Driver> Core<D> {
         let Some(mut drain) = self.drain.take() else { return };
         if drain.is_stopping || self.now_ns >= drain.deadline_ns {
             drain.report.cut += self.cut_all();
-        } else if drain.next_ns <= self.now_ns {
+        } else if drain.next_ns <= self.now_ns && self.has_taken_in(&mut drain) {
             self.close_some(&mut drain);
         }
         self.drain = Some(drain);
+    }
+
+    /// Whoever published before the next sessions are chosen was told that they would get it.
+    fn has_taken_in(&self, drain: &mut Drain) -> bool {
+        let inbox = &self.side().inbox;
+        let horizon = drain
+            .horizon
+            .take()
+            .unwrap_or_else(|| Horizon { mesh: self.mesh.horizon(), inbox: inbox.horizon() });
+        let is_reached = self.mesh.has_reached(&horizon.mesh) && inbox.has_reached(horizon.inbox);
+        if !is_reached {
+            drain.horizon = Some(horizon);
+        }
+        is_reached
     }
 
     fn start_drain(&mut self) {
@@ -61,6 +83,7 @@ impl<D: Driver> Core<D> {
             deadline_ns: self.now_ns.saturating_add(time_ns),
             pace_ns,
             next_ns: self.now_ns,
+            horizon: None,
             report,
             is_stopping: self.shared.phase() == Phase::Stopping,
         });

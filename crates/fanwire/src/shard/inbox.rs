@@ -29,7 +29,7 @@ pub(crate) struct Inbox<T> {
 impl<T> Inbox<T> {
     pub(crate) fn new(places: usize, parking: Arc<Parking>) -> Self {
         Self {
-            lanes: Mutex::new(Lanes { reserved: VecDeque::new(), free: VecDeque::new() }),
+            lanes: Mutex::new(Lanes { reserved: VecDeque::new(), taken: 0, free: VecDeque::new() }),
             waiting: AtomicUsize::new(0),
             places: AtomicUsize::new(places),
             parking,
@@ -55,7 +55,11 @@ impl<T> Inbox<T> {
     /// Moves up to `items_max` items to the end of `into`, and says how many. Each keeps its place until
     /// `release`.
     pub(crate) fn take(&self, into: &mut VecDeque<T>, items_max: usize) -> usize {
-        self.take_from(|lanes| &mut lanes.reserved, into, items_max)
+        let count = self.take_from(|lanes| &mut lanes.reserved, into, items_max);
+        if count > 0 {
+            self.lock().taken += count as u64;
+        }
+        count
     }
 
     /// `take` for what `push_free` brought.
@@ -72,6 +76,16 @@ impl<T> Inbox<T> {
     #[inline]
     pub(crate) fn has_items(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// A mark behind all that was pushed by now: `has_reached` tells when it has been taken.
+    pub(crate) fn horizon(&self) -> u64 {
+        let lanes = self.lock();
+        lanes.taken + lanes.reserved.len() as u64
+    }
+
+    pub(crate) fn has_reached(&self, horizon: u64) -> bool {
+        self.lock().taken >= horizon
     }
 
     fn push_with(&self, push: impl FnOnce(&mut Lanes<T>)) {
@@ -134,6 +148,8 @@ impl<T> Drop for Reserved<'_, T> {
 
 struct Lanes<T> {
     reserved: VecDeque<T>,
+    /// Of the items that came with places.
+    taken: u64,
     free: VecDeque<T>,
 }
 

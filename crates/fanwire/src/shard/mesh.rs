@@ -35,6 +35,7 @@ impl MeshShared {
                 let (outlet, inlet) = ring(from, to, ring_entries).unzip();
                 ends[from].outgoing.push(outlet);
                 ends[to].incoming.push(inlet);
+                ends[to].taken.push(0);
             }
         }
         (shared, ends)
@@ -52,6 +53,8 @@ pub(crate) struct MeshEnd<T> {
     shared: Arc<MeshShared>,
     outgoing: Vec<Option<Producer<T>>>,
     incoming: Vec<Option<Consumer<T>>>,
+    /// Entries that have come, by sender.
+    taken: Vec<u64>,
     /// The ring that `drain` looks at first.
     next: u32,
 }
@@ -62,7 +65,7 @@ pub(crate) struct Full;
 
 impl<T> MeshEnd<T> {
     fn new(shard: usize, shared: Arc<MeshShared>) -> Self {
-        Self { shard, shared, outgoing: Vec::new(), incoming: Vec::new(), next: 0 }
+        Self { shard, shared, outgoing: Vec::new(), incoming: Vec::new(), taken: Vec::new(), next: 0 }
     }
 
     /// Whether each ring to the shards of `mask` takes `count` more entries. It can only get better until
@@ -116,6 +119,7 @@ impl<T> MeshEnd<T> {
             let ring = self.incoming[from as usize].as_mut().expect(RING_EXISTS);
             while more && let Ok(entry) = ring.pop() {
                 count += 1;
+                self.taken[from as usize] += 1;
                 more = handle(from as usize, entry) && count < entries_max;
             }
             if ring.is_empty() {
@@ -127,6 +131,16 @@ impl<T> MeshEnd<T> {
             inlet.dirty.fetch_or(dirty, Ordering::SeqCst);
         }
         count
+    }
+
+    /// Marks behind all that was pushed to this end by now: `has_reached` tells when it has been drained.
+    pub(crate) fn horizon(&self) -> Vec<u64> {
+        let waiting = |ring: &Option<Consumer<T>>| ring.as_ref().map_or(0, |ring| ring.slots() as u64);
+        self.incoming.iter().zip(&self.taken).map(|(ring, taken)| taken + waiting(ring)).collect()
+    }
+
+    pub(crate) fn has_reached(&self, horizon: &[u64]) -> bool {
+        self.taken.iter().zip(horizon).all(|(taken, mark)| taken >= mark)
     }
 
     /// Whether `drain` may find something. False for sure only between `Parking::prepare_sleep` and the wait.

@@ -467,9 +467,20 @@ impl<D: Driver> Core<D> {
     fn note_clock_jump(&mut self, before: u64, wait: Option<u64>) {
         let Some(wait) = wait else { return };
         let late = self.now_ns.saturating_sub(before.saturating_add(wait));
-        if self.ping_ns > 0 && late > self.ping_ns {
+        if late > self.jump_ns() {
             self.clock_jump_ns = self.now_ns;
             self.counters().clock_jumps.add(1);
+        }
+    }
+
+    /// How late a turn may be before silence is counted anew: a peer that answers every ping may be one interval
+    /// behind already, and one that is not asked half of its time.
+    fn jump_ns(&self) -> u64 {
+        match (self.ping_ns, self.idle_ns) {
+            (0, 0) => u64::MAX,
+            (ping, 0) => ping,
+            (0, idle) => idle / 2,
+            (ping, idle) => ping.min(idle.saturating_sub(ping)),
         }
     }
 

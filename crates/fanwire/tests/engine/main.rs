@@ -16,3 +16,4 @@ mod response;
 mod server;
 mod starved;
 mod time;
+mod unlucky;
