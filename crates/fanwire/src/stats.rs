@@ -82,6 +82,8 @@ stats! {
     connections_adopted,
     /// Times that accepting failed for want of descriptors or memory, and paused.
     accepts_failed,
+    /// Times that accepting paused because the limit of open files left no room for another connection.
+    accepts_paused,
     /// Connections that were gone before they were accepted.
     accepts_aborted,
     /// Sessions opened.

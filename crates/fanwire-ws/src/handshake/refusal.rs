@@ -42,6 +42,9 @@ pub enum HeadError {
     /// Not HTTP/1, or a line that breaks its grammar, obsolete folding included.
     #[error("malformed request head")]
     Malformed,
+    /// The start of a TLS handshake.
+    #[error("TLS where plain text is spoken")]
+    Tls,
     /// An HTTP/1.1 request without a `Host`.
     #[error("no Host header")]
     HostMissing,
@@ -61,6 +64,9 @@ impl HeadError {
     pub const fn refusal(self) -> Refusal {
         match self {
             HeadError::Malformed => Refusal::new(400, "malformed request head\n"),
+            HeadError::Tls => {
+                Refusal::new(400, "this port speaks no TLS: use ws://, or a proxy that ends TLS\n")
+            }
             HeadError::HostMissing => Refusal::new(400, "the Host header is missing\n"),
             HeadError::Repeated(_) => {
                 Refusal::new(400, "a header that may stand once stands more than once\n")
@@ -90,7 +96,9 @@ mod tests {
     fn too_much_is_431_and_all_else_400() {
         assert_eq!(HeadError::TooLarge.refusal().status, 431);
         assert_eq!(HeadError::TooManyHeaders.refusal().status, 431);
-        for error in [HeadError::Malformed, HeadError::HostMissing, HeadError::Repeated("Host")] {
+        for error in
+            [HeadError::Malformed, HeadError::Tls, HeadError::HostMissing, HeadError::Repeated("Host")]
+        {
             assert_eq!(error.refusal().status, 400);
         }
     }

@@ -39,6 +39,8 @@ impl<'a> RequestHead<'a> {
             Ok(httparse::Status::Partial) if bytes.len() < limits.bytes_max => return Ok(None),
             Ok(httparse::Status::Partial) => return Err(HeadError::TooLarge),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
+            // RFC 8446 s5.1: a record of type handshake, version 3.x.
+            Err(_) if bytes.starts_with(&[0x16, 0x03]) => return Err(HeadError::Tls),
             Err(_) => return Err(HeadError::Malformed),
         };
         if head_bytes > limits.bytes_max {

@@ -7,7 +7,7 @@
 
 use std::{any::Any, net::SocketAddr, net::TcpStream, os::fd::OwnedFd};
 
-use fanwire_ws::{HeadLimits, Refusal, RequestHead, is_header_name, write_accept, write_response};
+use fanwire_ws::{HeadError, HeadLimits, Refusal, RequestHead, is_header_name, write_accept, write_response};
 use rustix::io::Errno;
 
 use super::{
@@ -61,7 +61,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.core.conns[slot as usize].early = Some(Box::new(early));
                 return;
             }
-            Err(error) => return self.core.refuse(slot, error.refusal()),
+            Err(error) => return self.core.refuse_head(slot, error),
         };
         match answered {
             Answered::Opened => self.received_open(slot, &mut bytes[head_bytes..]),
@@ -175,8 +175,28 @@ impl<D: Driver> Core<D> {
         let is_open = self.drain.is_none() && self.accept_again_ns <= self.driver.now();
         let reading = self.handshakes - self.parked;
         let places = (self.options.handshakes_max as usize).saturating_sub(reading);
-        let room = if is_open { places.min(self.shared.connections_free()) } else { 0 };
+        let free = self.shared.connections_free();
+        if self.drain.is_none() {
+            self.note_full(free == 0);
+        }
+        let room = if is_open { places.min(free) } else { 0 };
         self.driver.accept(room);
+    }
+
+    /// Counts each time that descriptors have run out, and says it the first time.
+    fn note_full(&mut self, is_full: bool) {
+        if is_full && !self.is_full {
+            if self.counters().accepts_paused.read() == 0 {
+                tracing::warn!(
+                    shard = self.index,
+                    connections = self.shared.limits.connections_max,
+                    "accepting pauses: the limit of open files allows no more connections, and new ones wait in the \
+                     backlog (said once)"
+                );
+            }
+            self.counters().accepts_paused.add(1);
+        }
+        self.is_full = is_full;
     }
 
     pub(super) fn accepted(&mut self, socket: D::Socket, peer: SocketAddr) {
@@ -323,6 +343,18 @@ impl<D: Driver> Core<D> {
 
     pub(super) fn refuse(&mut self, slot: u32, refusal: Refusal) {
         self.refuse_as(slot, refusal, false);
+    }
+
+    fn refuse_head(&mut self, slot: u32, error: HeadError) {
+        if error == HeadError::Tls && !std::mem::replace(&mut self.has_met_tls, true) {
+            tracing::warn!(
+                shard = self.index,
+                peer = %self.conns[slot as usize].peer,
+                "a client spoke TLS, and this port speaks plain text only: put a proxy that ends TLS in front, \
+                 or let clients use ws:// (said once)"
+            );
+        }
+        self.refuse(slot, error.refusal());
     }
 
     /// `head_only`: the request was HEAD, whose response has no body (RFC 7231 s4.3.2).

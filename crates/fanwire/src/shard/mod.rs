@@ -116,6 +116,10 @@ pub(crate) struct Core<D: Driver> {
     /// When the sends that the kernel had no memory for are tried again.
     retry_ns: Option<u64>,
     accept_again_ns: u64,
+    /// There was no descriptor left for another connection.
+    is_full: bool,
+    /// A client has spoken TLS, and it has been said.
+    has_met_tls: bool,
     clock_jump_ns: u64,
     drain: Option<Drain>,
     queue_size: u32,
@@ -195,6 +199,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             flush_due_ns: None,
             retry_ns: None,
             accept_again_ns: 0,
+            is_full: false,
+            has_met_tls: false,
             clock_jump_ns: 0,
             drain: None,
         };
