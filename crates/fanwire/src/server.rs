@@ -95,6 +95,9 @@ impl Server {
 
     /// Starts the shards, each with its own handler, and returns.
     ///
+    /// A shard that panics (a fault of Fanwire or of a subscriber to its log, for hooks are guarded) ends the whole
+    /// server: all sessions are closed, the address is free, and [`Running::wait`] panics.
+    ///
     /// # Errors
     /// [`Error::Listen`], [`Error::Descriptors`], [`Error::Driver`] or [`Error::Thread`].
     pub fn start<H: Handler>(self, make: impl FnMut(usize) -> H) -> Result<Running<H::Value>, Error> {
@@ -225,7 +228,10 @@ impl<V: Send + 'static> Running<V> {
     /// If a shard has panicked, which is a fault of Fanwire: hooks that panic end their session only.
     pub fn wait(&self) -> DrainReport {
         let reports = self.ended.wait(self.shared.shards.len());
-        assert!(reports.iter().all(Option::is_some), "a shard has panicked; its message says where");
+        assert!(
+            reports.iter().all(Option::is_some),
+            "a shard has panicked and the whole server has ended: the message above says where"
+        );
         let sum = |count: fn(&ShardReport) -> u64| reports.iter().flatten().map(count).sum();
         DrainReport { drained: sum(|report| report.drained), cut: sum(|report| report.cut) }
     }
@@ -296,11 +302,13 @@ impl Start {
     ) -> Result<Vec<StartedShard>, Error> {
         let choice = Choice::of(self.options.driver)?;
         let cpus = pinned_cpus(self.options.pinning, ends.len());
-        let count = ends.len();
-        let mut answers = Vec::with_capacity(count);
+        let mut answers = Vec::with_capacity(ends.len());
         let mut failed = None;
+        let mut begun = Begun { shared: &self.shared, ended: &self.ended, threads: 0 };
         for (index, end) in ends.into_iter().enumerate() {
             let (sender, answer) = mpsc::channel();
+            let (listener, handler) = (self.listener.clone(), make(index));
+            begun.threads += 1;
             let thread = ShardThread {
                 index,
                 choice: choice.clone(),
@@ -310,7 +318,6 @@ impl Start {
                 ended: Report { ended: self.ended.clone(), shared: self.shared.clone(), report: None },
                 answer: sender,
             };
-            let (listener, handler) = (self.listener.clone(), make(index));
             let name = format!("fanwire-{index}");
             match thread::Builder::new().name(name).spawn(move || thread.run(listener, end, handler)) {
                 Ok(_) => answers.push(answer),
@@ -320,7 +327,7 @@ impl Start {
                 }
             }
         }
-        let mut shards = Vec::with_capacity(count);
+        let mut shards = Vec::with_capacity(answers.len());
         for answer in &answers {
             match answer.recv() {
                 Ok(Ok(started)) => shards.push(started),
@@ -330,10 +337,28 @@ impl Start {
                 }
             }
         }
-        let Some(error) = failed else { return Ok(shards) };
-        self.shared.enter_phase(Phase::Stopping, Duration::ZERO);
-        self.ended.wait(answers.len());
-        Err(error)
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        begun.threads = 0;
+        Ok(shards)
+    }
+}
+
+/// Threads of a server that has not started yet. If it does not, because one of them fails or the user's closure
+/// panics, they end.
+struct Begun<'a> {
+    shared: &'a Shared,
+    ended: &'a EndedShards,
+    threads: usize,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if self.threads > 0 {
+            self.shared.enter_phase(Phase::Stopping, Duration::ZERO);
+            self.ended.wait(self.threads);
+        }
     }
 }
 
@@ -424,7 +449,9 @@ impl ShardThread {
             Shard::new(driver, handler, self.options.clone(), self.shared.clone(), end, self.index);
         // The receiver waits for every shard; only a panic there could have dropped it.
         let _ = self.answer.send(Ok(started));
+        let alarm = Alarm(self.shared.clone());
         while shard.tick() == Turn::Next {}
+        drop(alarm);
         self.ended.report = Some(shard.report());
         self.shared.shards[self.index].discard_commands();
     }
@@ -435,7 +462,19 @@ impl ShardThread {
     }
 }
 
-/// Tells of a shard's end, also when it panics: then the whole server ends, for half of one helps nobody.
+/// Ends the whole server when a shard panics, for half of one helps nobody. It is dropped before the shard, whose
+/// dropping runs the user's code and may take its time.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.enter_phase(Phase::Stopping, Duration::ZERO);
+        }
+    }
+}
+
+/// Tells of a shard's end, also when it panics.
 struct Report {
     ended: Arc<EndedShards>,
     shared: Arc<Shared>,

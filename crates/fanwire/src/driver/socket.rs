@@ -11,6 +11,8 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -47,7 +49,7 @@ impl Listener {
         if options.reuse_port {
             sockopt::set_socket_reuseport(&socket, true).map_err(at)?;
         }
-        net::bind(&socket, &address).map_err(at)?;
+        bind_patiently(&socket, address).map_err(at)?;
         let bound = net::getsockname(&socket).and_then(SocketAddr::try_from).map_err(at)?;
         Ok(Self { socket, address: bound })
     }
@@ -85,6 +87,18 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Binds, and tries again for a moment if the address is in use: a process that was killed leaves its sockets to the
+/// requests that are still armed in its rings, and the kernel ends those a little later than the process.
+fn bind_patiently(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
+    let start = Instant::now();
+    loop {
+        match net::bind(socket, &address) {
+            Err(Errno::ADDRINUSE) if start.elapsed() < BIND_PATIENCE => thread::sleep(BIND_PAUSE),
+            outcome => return outcome,
+        }
     }
 }
 
@@ -323,6 +337,10 @@ pub(crate) fn now_nanoseconds() -> u64 {
 
 pub(crate) const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const BACKLOG_DEFAULT: u32 = 4096;
+
+/// The kernel looks after the rings of a process that has gone twenty times a second.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+const BIND_PAUSE: Duration = Duration::from_millis(5);
 const RANDOM_BUFFER_BYTES: usize = 256;
 const CONGESTION_CONTROLS_PATH: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
 
