@@ -102,6 +102,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes, help_heading = LIMITS)]
     pub(crate) assembly_bytes_max: u64,
 
+    /// Messages on their way into a shard from other shards
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes, help_heading = LIMITS)]
+    pub(crate) intake_bytes_max: u64,
+
+    /// Subscriptions and topics of all clients of a shard
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = LIMITS)]
+    pub(crate) topic_memory_max: u64,
+
     /// Clients at a time; the limit of open files may be lower
     #[arg(long, value_name = "N", default_value_t = 1_000_000, help_heading = LIMITS)]
     pub(crate) sessions_max: u32,
@@ -157,6 +165,8 @@ impl Args {
             .send_buffer_bytes(self.send_buffer)
             .frame_bytes_max(self.frame_bytes_max)
             .assembly_bytes_max(self.assembly_bytes_max)
+            .intake_bytes_max(self.intake_bytes_max)
+            .topic_memory_max(self.topic_memory_max)
             .sessions_max(self.sessions_max)
             .handshakes_max(self.handshakes_max)
             .ping_interval(self.ping)
@@ -365,6 +375,8 @@ mod tests {
             "--send-buffer=10KiB",
             "--frame-bytes-max=11MiB",
             "--assembly-bytes-max=12MiB",
+            "--intake-bytes-max=21MiB",
+            "--topic-memory-max=22MiB",
             "--sessions-max=13",
             "--handshakes-max=14",
             "--ping=15s",
@@ -387,6 +399,8 @@ mod tests {
             .send_buffer_bytes(10 << 10)
             .frame_bytes_max(11 << 20)
             .assembly_bytes_max(12 << 20)
+            .intake_bytes_max(21 << 20)
+            .topic_memory_max(22 << 20)
             .sessions_max(13)
             .handshakes_max(14)
             .ping_interval(Duration::from_secs(15))

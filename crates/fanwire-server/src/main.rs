@@ -16,7 +16,7 @@ mod signals;
 mod units;
 
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
     sync::Arc,
 };
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         .with_max_level(args.log)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // It would tell of a line that could not be written by writing another one, and panic if that fails too.
+        .log_internal_errors(false)
         .init();
     match serve(&args) {
         Ok(code) => code,
@@ -76,7 +78,8 @@ impl From<Error> for Failure {
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {
-    eprintln!("error: {text}");
+    // If nobody reads it, the code still tells.
+    let _ = writeln!(io::stderr(), "error: {text}");
     ExitCode::from(code)
 }
 
