@@ -34,6 +34,11 @@ impl Frame {
         self.frame_bytes
     }
 
+    /// What holding it costs: its one allocation, of which it may be the last owner.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
     /// Whether both are the same allocation.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)

@@ -87,7 +87,7 @@ options! {
     /// Bytes taken from one session in one tick before its reading pauses for the others' sake. Default 256 KiB:
     /// about 0.1 ms of work.
     read_budget_bytes: u32 = 256 << 10;
-    /// Bytes of all frames alive in one shard. Default 256 MiB: 16 full queues that share nothing. At the cap, the blocked sessions that hold the
+    /// Memory of all frames alive in one shard, 96 bytes each beyond its own. Default 256 MiB: 16 full queues that share nothing. At the cap, the blocked sessions that hold the
     /// oldest frame meet their overflow policy first; a publish that still finds no room is refused as full.
     frame_bytes_max: u64 = 256 << 20;
     /// Memory for messages that come in pieces, over all sessions of one shard. Default 64 MiB: 16 messages of

@@ -66,7 +66,7 @@ stats! {
     topic_bytes,
     /// Gauge: frames alive.
     frames_live,
-    /// Gauge: bytes of the frames alive.
+    /// Gauge: memory of the frames alive, which `frame_bytes_max` bounds.
     frame_bytes_live,
     /// Gauge: bytes of messages being assembled.
     assembly_bytes,

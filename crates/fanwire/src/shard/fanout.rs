@@ -6,7 +6,7 @@
 //! Source  docs/architecture.md
 
 use super::{
-    frames::FrameId,
+    frames::{FrameId, FrameTable},
     outbox::{BLOCKED, DEAD, DIRTY, Delivery, HEAD, OPEN, Outbox},
     queue::ChainMemo,
 };
@@ -25,7 +25,7 @@ impl Outbox {
         if let Some(id) = self.frames.insert_again(&frame) {
             return Some(id);
         }
-        let need = u64::from(frame.len());
+        let need = FrameTable::bytes_of(&frame);
         if self.frames.live_bytes() + need > self.limits.frame_bytes_max && !self.relieve(driver, need) {
             self.counters().frames_refused_memory.add(1);
             return None;

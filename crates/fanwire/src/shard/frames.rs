@@ -2,7 +2,7 @@
 //!
 //! In      frames, once per publish and shard; retains and releases, once per session
 //! Out     small ids that queues hold instead of reference-counted pointers; the oldest live frame
-//! Bounds  32 bytes per frame at the peak, 8 per entry of the age order (at most `2 * live + 32`)
+//! Bounds  `FRAME_OVERHEAD_BYTES` per frame, which are counted like its own bytes
 
 #[cfg(feature = "sim")]
 mod audit;
@@ -38,7 +38,7 @@ impl FrameTable {
     /// that found no session is dropped then.
     pub(crate) fn insert(&mut self, frame: Frame) -> FrameId {
         self.live_count += 1;
-        self.live_bytes += bytes_of(&frame);
+        self.live_bytes += Self::bytes_of(&frame);
         let id = self.place(frame);
         self.order.push_back((id, self.entries[id.0 as usize].stamp));
         self.trim_order();
@@ -94,9 +94,14 @@ impl FrameTable {
         self.frame(id).len()
     }
 
-    /// Sum of the lengths of all live frames.
+    /// Memory of all live frames.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes
+    }
+
+    /// Memory that a frame takes while it is live.
+    pub(crate) fn bytes_of(frame: &Frame) -> u64 {
+        frame.buffer_bytes() + FRAME_OVERHEAD_BYTES
     }
 
     /// How many frames are live.
@@ -132,7 +137,7 @@ impl FrameTable {
 
     fn remove(&mut self, id: FrameId) {
         if let Some(frame) = self.entries[id.0 as usize].frame.take() {
-            self.live_bytes -= bytes_of(&frame);
+            self.live_bytes -= Self::bytes_of(&frame);
         }
         self.live_count -= 1;
         self.free.push(id.0);
@@ -162,9 +167,9 @@ fn is_live(entries: &[Entry], id: FrameId, stamp: u32) -> bool {
     entry.refs > 0 && entry.stamp == stamp
 }
 
-fn bytes_of(frame: &Frame) -> u64 {
-    u64::from(frame.len())
-}
+/// A frame beyond its bytes: the allocation's head and rounding (about 40), its entry here (32), its places in the age
+/// order (at most 16) and among the free. Measured with a million frames of 31 bytes: 111 bytes each.
+const FRAME_OVERHEAD_BYTES: u64 = 96;
 
 const ORDER_DEAD_MAX: usize = 32;
 
@@ -207,7 +212,10 @@ mod tests {
 
     fn check(table: &mut FrameTable, known: &[Known]) {
         assert_eq!(table.live_frames(), known.len());
-        assert_eq!(table.live_bytes(), known.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>());
+        assert_eq!(
+            table.live_bytes(),
+            known.iter().map(|frame| frame.bytes.len() as u64 + FRAME_OVERHEAD_BYTES).sum::<u64>()
+        );
         assert_eq!(table.oldest(), known.first().map(|frame| frame.id));
         for frame in known {
             assert_eq!(table.bytes(frame.id), frame.bytes);
