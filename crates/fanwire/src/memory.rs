@@ -17,7 +17,7 @@ use crate::{options::Options, server::StartedShard, shard};
 pub struct MemoryBound {
     /// Frames that wait in queues: `frame_bytes_max` of each shard.
     pub frames: u64,
-    /// Messages being received in pieces: `assembly_bytes_max` of each shard.
+    /// Messages being received in pieces: `assembly_bytes_max` of each shard, and 256 KiB for the piece that passes it.
     pub assembly: u64,
     /// Receive buffers and rings of the drivers.
     pub receive_buffers: u64,
@@ -53,7 +53,7 @@ impl MemoryBound {
         let queue_ids = u64::from(options.queue_size) * shard::QUEUED_FRAME_BYTES;
         Self {
             frames: count * options.frame_bytes_max,
-            assembly: count * options.assembly_bytes_max,
+            assembly: count * (options.assembly_bytes_max + shard::ASSEMBLY_SLACK),
             receive_buffers: shards.iter().map(|shard| shard.memory.fixed_bytes).sum(),
             held: count * shard::HELD_BYTES,
             topics: count * options.topic_memory_max,

@@ -91,7 +91,7 @@ options! {
     /// oldest frame meet their overflow policy first; a publish that still finds no room is refused as full.
     frame_bytes_max: u64 = 256 << 20;
     /// Memory for messages that come in pieces, over all sessions of one shard. Default 64 MiB: 16 messages of
-    /// the largest size at a time. Beyond: 1013.
+    /// the largest size at a time. Beyond: 1013 for the session that holds most of it.
     assembly_bytes_max: u64 = 64 << 20;
     /// Kernel send buffer of each socket (SO_SNDBUF; the kernel books twice the value). Default 128 KiB: with the
     /// kernel's own tuning a client that never reads holds 4 MB.

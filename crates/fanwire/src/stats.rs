@@ -144,6 +144,8 @@ stats! {
     mesh_full,
     /// Calls refused because this shard's inbox was full.
     inbox_full,
+    /// Messages for whose pieces `assembly_bytes_max` left no room; their sessions are closed with 1013.
+    assemblies_refused,
     /// Subscribes refused for `topics_per_session_max`, `topic_bytes_max` or `topic_memory_max`.
     subscribes_refused,
     /// Times that a session's reading was paused.

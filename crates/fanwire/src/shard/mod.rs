@@ -8,6 +8,7 @@
 #[cfg(feature = "sim")]
 #[macro_use]
 pub(crate) mod audit;
+mod assembly;
 mod batch;
 mod conn;
 mod control;
@@ -167,7 +168,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             interest: InterestOwner::new(shared.interest.clone(), index),
             wheel: Wheel::new(driver.now()),
             rules: Rules { role: Role::Server, message_bytes_max: options.read_limit.into() },
-            assembly: Budget::new(options.assembly_bytes_max),
+            assembly: Budget::new(options.assembly_bytes_max + assembly::ASSEMBLY_SLACK_BYTES),
             now_ns: driver.now(),
             queue_size: options.queue_size,
             queue_bytes: options.queue_bytes,
@@ -318,6 +319,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 Err(error) => {
                     self.core.close_violated(slot, error.close_code(), &error.to_string());
                     false
+                    self.core.count_refused_assembly(error);
                 }
             };
             if !go_on || (may_stop && self.core.is_half_full(slot)) {
@@ -328,10 +330,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         conn.decoder = decoder;
         if !matches!(conn.state, State::Open | State::Closing) {
             conn.decoder.release(&mut self.core.assembly);
-            return input.len();
+            at = input.len();
         }
         at
     }
+        self.core.relieve_assembly();
 
     /// `false`: nothing more is to be decoded.
     fn received_event(&mut self, slot: u32, event: WsEvent<'_>) -> bool {
@@ -623,6 +626,9 @@ pub(crate) const HELD_BYTES: u64 = hold::HELD_BYTES_MAX as u64;
 
 /// Bytes kept behind a request head.
 pub(crate) const EARLY_BYTES: u64 = EARLY_BYTES_MAX as u64;
+/// What a shard's assembly may hold beyond its limit until the session that holds most has given way.
+pub(crate) const ASSEMBLY_SLACK: u64 = assembly::ASSEMBLY_SLACK_BYTES;
+
 
 /// Events handled before the next flush.
 const EVENTS_PER_TICK_MAX: usize = 1_024;
