@@ -31,7 +31,7 @@ pub struct MemoryBound {
     pub mesh: u64,
     /// Entries of the inboxes.
     pub inbox: u64,
-    /// Request heads and early bytes of handshakes.
+    /// Heads of the requests being read and of those parked, and what came behind the latter.
     pub handshakes: u64,
     /// Sessions that can be open: `sessions_max`, or what the limit of open files allows.
     pub sessions: u64,
@@ -41,6 +41,8 @@ pub struct MemoryBound {
     pub bytes_per_session: u64,
     /// Entries of a full queue.
     pub queue_bytes_per_session: u64,
+    /// Pongs and a close frame of each session whose socket takes none.
+    pub control_bytes_per_session: u64,
     /// Kernel memory of each connection whose buffers are full: twice `send_buffer_bytes`, and about 4 KiB for
     /// the socket itself. What a peer sends ahead (up to `net.ipv4.tcp_rmem`) comes on top.
     pub kernel_bytes_per_connection: u64,
@@ -62,11 +64,12 @@ impl MemoryBound {
             inbox: count * u64::from(options.inbox_size) * shard::COMMAND_BYTES,
             handshakes: count
                 * u64::from(options.handshakes_max)
-                * (u64::from(options.head_bytes_max) + shard::EARLY_BYTES),
+                * (2 * u64::from(options.head_bytes_max) + shard::EARLY_BYTES),
             sessions: options.sessions_max.min(connections_max).into(),
             connections: connections_max.into(),
             bytes_per_session: shard::SESSION_BYTES + per_socket,
             queue_bytes_per_session: queue_ids,
+            control_bytes_per_session: shard::CONTROL_BYTES,
             kernel_bytes_per_connection: 2 * u64::from(options.send_buffer_bytes) + KERNEL_SOCKET_BYTES,
         }
     }
@@ -82,7 +85,8 @@ impl MemoryBound {
             + self.mesh
             + self.inbox
             + self.handshakes
-            + self.sessions * (self.bytes_per_session + self.queue_bytes_per_session)
+            + self.sessions
+                * (self.bytes_per_session + self.queue_bytes_per_session + self.control_bytes_per_session)
     }
 
     /// All that the kernel may use for send buffers and sockets.
@@ -97,7 +101,7 @@ impl fmt::Display for MemoryBound {
         write!(
             f,
             "at most {} MiB of user memory = frames {} + assembly {} + receive buffers {} + held input {} + topics {} + intake {} + mesh {} + inbox {} + \
-             handshakes {} + {} sessions x ({} B idle, {} B more with a full queue); at most {} MiB of kernel \
+             handshakes {} + {} sessions x ({} B idle, {} B more with a full queue, {} B more with unsent pongs); at most {} MiB of kernel \
              send memory = {} connections x {} KiB",
             mib(self.user_bytes()),
             mib(self.frames),
@@ -112,6 +116,7 @@ impl fmt::Display for MemoryBound {
             self.sessions,
             self.bytes_per_session,
             self.queue_bytes_per_session,
+            self.control_bytes_per_session,
             mib(self.kernel_bytes()),
             self.connections,
             self.kernel_bytes_per_connection >> 10,

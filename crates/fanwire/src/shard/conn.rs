@@ -48,7 +48,8 @@ pub(crate) struct Early {
     pub(crate) is_held: bool,
     /// Of a parked request.
     pub(crate) websocket_key: Vec<u8>,
-    pub(crate) protocols: Vec<String>,
+    /// Those offered, in one string: a head may hold thousands of short ones.
+    pub(crate) protocols: String,
     pub(crate) take_over: Option<crate::handler::TakeOver>,
 }
 

@@ -145,6 +145,11 @@ impl Control {
     }
 }
 
+/// Memory of one session's control frames: the pongs that wait and those being written, in vectors that may have
+/// doubled, a close frame, and their entry.
+pub(crate) const CONTROL_BYTES_PER_SESSION: u64 =
+    (4 * PONG_BYTES_MAX + HEADER_BYTES + CONTROL_BYTES_MAX + size_of::<Control>() + 32) as u64;
+
 /// Pongs that wait for one session: a ping flood costs no more.
 pub(super) const PONG_BYTES_MAX: usize = 1024;
 

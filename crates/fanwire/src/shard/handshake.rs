@@ -99,7 +99,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         };
         let early = Early {
             websocket_key: upgrade.key().to_vec(),
-            protocols: head.protocols().map(str::to_owned).collect(),
+            protocols: head.protocols().collect::<Vec<_>>().join(","),
             ..Early::default()
         };
         self.apply_verdict(slot, auth, early)
@@ -269,7 +269,8 @@ impl<D: Driver> Core<D> {
 
     /// Queues 101. A subprotocol that was not offered is left out.
     fn accept_request(&mut self, slot: u32, early: &Early, protocol: Option<String>) {
-        let protocol = protocol.filter(|name| is_header_name(name) && early.protocols.contains(name));
+        let is_offered = |name: &String| early.protocols.split(',').any(|one| one == name);
+        let protocol = protocol.filter(|name| is_header_name(name) && is_offered(name));
         self.scratch.clear();
         write_accept(&mut self.scratch, &early.websocket_key, protocol.as_deref(), &[]);
         self.out.send_raw(slot, &self.scratch);

@@ -317,9 +317,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 Ok(WsEvent::Partial) => false,
                 Ok(event) => self.received_event(slot, event),
                 Err(error) => {
+                    self.core.count_refused_assembly(error);
                     self.core.close_violated(slot, error.close_code(), &error.to_string());
                     false
-                    self.core.count_refused_assembly(error);
                 }
             };
             if !go_on || (may_stop && self.core.is_half_full(slot)) {
@@ -332,9 +332,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             conn.decoder.release(&mut self.core.assembly);
             at = input.len();
         }
+        self.core.relieve_assembly();
         at
     }
-        self.core.relieve_assembly();
 
     /// `false`: nothing more is to be decoded.
     fn received_event(&mut self, slot: u32, event: WsEvent<'_>) -> bool {
@@ -624,11 +624,14 @@ pub(crate) const COMMAND_BYTES: u64 = size_of::<Command>() as u64;
 /// Received bytes that wait for paused sessions, over all sessions of a shard.
 pub(crate) const HELD_BYTES: u64 = hold::HELD_BYTES_MAX as u64;
 
-/// Bytes kept behind a request head.
-pub(crate) const EARLY_BYTES: u64 = EARLY_BYTES_MAX as u64;
 /// What a shard's assembly may hold beyond its limit until the session that holds most has given way.
 pub(crate) const ASSEMBLY_SLACK: u64 = assembly::ASSEMBLY_SLACK_BYTES;
 
+/// Bytes of a session whose pongs do not leave.
+pub(crate) const CONTROL_BYTES: u64 = control::CONTROL_BYTES_PER_SESSION;
+
+/// Bytes kept behind a request head.
+pub(crate) const EARLY_BYTES: u64 = EARLY_BYTES_MAX as u64;
 
 /// Events handled before the next flush.
 const EVENTS_PER_TICK_MAX: usize = 1_024;
