@@ -46,6 +46,8 @@ pub(crate) struct Early {
     pub(crate) bytes: Vec<u8>,
     /// The bytes are frames of a session, and count as held.
     pub(crate) is_held: bool,
+    /// Held bytes in front that have been handled already.
+    pub(crate) handled: usize,
     /// Of a parked request.
     pub(crate) websocket_key: Vec<u8>,
     /// Those offered, in one string: a head may hold thousands of short ones.

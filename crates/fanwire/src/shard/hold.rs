@@ -39,8 +39,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Handles all that is held, whatever the queue: the peer has ended, or there is no more room to hold it.
     pub(super) fn release_held(&mut self, slot: u32) {
-        if let Some(mut bytes) = self.core.take_held(slot) {
-            self.received_frames(slot, &mut bytes, false);
+        if let Some((mut bytes, handled)) = self.core.take_held(slot) {
+            self.received_frames(slot, &mut bytes[handled..], false);
         }
     }
 
@@ -61,14 +61,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if is_open && !self.core.may_resume(slot) {
             return true;
         }
-        if let Some(mut bytes) = self.core.take_held(slot) {
+        if let Some((mut bytes, handled)) = self.core.take_held(slot) {
             // After our close frame only the peer's is looked for, and that costs no queue.
             let budget = if is_open { self.core.read_budget as usize } else { usize::MAX };
-            let part = bytes.len().min(budget);
-            let consumed = self.received_frames(slot, &mut bytes[..part], is_open);
-            let rest = bytes.split_off(consumed);
-            if !rest.is_empty() && self.core.is_reading(slot) {
-                self.core.put_held(slot, rest);
+            let end = bytes.len().min(handled.saturating_add(budget));
+            let handled = handled + self.received_frames(slot, &mut bytes[handled..end], is_open);
+            if handled < bytes.len() && self.core.is_reading(slot) {
+                self.core.put_held(slot, bytes, handled);
                 return true;
             }
         }
@@ -101,17 +100,23 @@ impl<D: Driver> Core<D> {
         true
     }
 
-    /// Takes out what is held, and the room that it had.
-    pub(super) fn take_held(&mut self, slot: u32) -> Option<Vec<u8>> {
+    /// Takes out what is held, with how much of it has been handled, and the room that it had.
+    pub(super) fn take_held(&mut self, slot: u32) -> Option<(Vec<u8>, usize)> {
         let early = self.conns[slot as usize].early.take_if(|early| early.is_held)?;
         self.held_bytes -= early.bytes.len();
-        Some(early.bytes)
+        Some((early.bytes, early.handled))
     }
 
-    /// Puts the rest of what was taken out back, in front of nothing else.
-    fn put_held(&mut self, slot: u32, bytes: Vec<u8>) {
+    /// Puts the rest of what was taken out back, in front of nothing else. What is handled is moved away only when it
+    /// is half of all: a peer whose messages go on a few at a time must not have megabytes moved for each few.
+    fn put_held(&mut self, slot: u32, mut bytes: Vec<u8>, mut handled: usize) {
+        if handled > bytes.len() / 2 {
+            bytes.drain(..handled);
+            handled = 0;
+        }
         self.held_bytes += bytes.len();
-        self.conns[slot as usize].early = Some(Box::new(Early { bytes, is_held: true, ..Early::default() }));
+        let early = Early { bytes, handled, is_held: true, ..Early::default() };
+        self.conns[slot as usize].early = Some(Box::new(early));
     }
 }
 

@@ -184,7 +184,7 @@ impl<D: Driver> Core<D> {
             return Err(SubscribeError::TopicTooLong);
         }
         let is_at_limit = self.topics.count_of(slot) >= self.options.topics_per_session_max as usize;
-        if is_at_limit && !self.topics.topics_of(slot).any(|one| one == topic) {
+        if is_at_limit && !self.topics.has(slot, topic) {
             return Err(SubscribeError::TooManyTopics);
         }
         let is_new = self.topics.subscriber_count(topic) == 0;

@@ -95,6 +95,11 @@ impl TopicTable {
         self.subscribers(name).len()
     }
 
+    /// Whether the session is a subscriber of `name`. Looks at numbers only, however many topics it has.
+    pub(crate) fn has(&self, slot: u32, name: &str) -> bool {
+        self.ids.get(name).is_some_and(|&topic| self.place_of(slot, topic).is_some())
+    }
+
     /// The topics of a session, in no particular order.
     pub(crate) fn topics_of(&self, slot: u32) -> impl Iterator<Item = &str> {
         self.memberships(slot).iter().map(|membership| &*self.topics[membership.topic as usize].name)
