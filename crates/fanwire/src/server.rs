@@ -605,6 +605,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_servers_hash_alike() {
+        assert_ne!(seeds(), seeds());
+    }
+
+    #[test]
     fn auto_falls_back_to_epoll_and_says_why() {
         let forbidden = || Err::<&str, _>("io_uring is forbidden here");
         let choice = Choice::from_probe(DriverChoice::Auto, forbidden()).unwrap();

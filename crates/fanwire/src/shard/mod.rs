@@ -10,6 +10,8 @@
 pub(crate) mod audit;
 mod assembly;
 mod batch;
+#[cfg(test)]
+mod collisions;
 mod conn;
 mod control;
 mod drain;

@@ -1,0 +1,252 @@
+//! Attacks by open sessions that send: slowly, fast, in pieces, all at once.
+
+use fanwire_ws::Opcode;
+use rustix::event::PollFlags;
+
+use super::scaled;
+use crate::kit::{Arena, Came, Case, PLAIN, Peer, await_any, frame, message};
+
+/// 5,000 sessions send a frame byte by byte.
+pub const SLOW_FRAMES: Case = Case {
+    name: "slow_frames",
+    options: "assembly_bytes_max=4194304",
+    tells: &[],
+    may_tell: &["closed_Reset"],
+    attack: slow_frames,
+    ..PLAIN
+};
+
+fn slow_frames(arena: &mut Arena) {
+    let mut peers = Peer::open_many(arena.address(), SLOW);
+    let whole = message("echo", "\"whole\"");
+    let (last, begin) = whole.split_last().expect("a message is not empty");
+    for byte in begin.chunks(1) {
+        peers.iter_mut().for_each(|peer| peer.send(byte));
+        arena.await_feed(10);
+    }
+    let stats =
+        arena.until_stats("all have begun a message", |stats| stats.get("assembly_bytes") >= SLOW as u64);
+    assert!(stats.get("assembly_bytes") <= 4_194_304 * u64::from(arena.setup.shards));
+    assert_eq!(stats.get("sessions"), SLOW as u64 + arena.subscribers());
+    drop(arena.newcomer());
+    // Half of them turn out to have been slow only.
+    for peer in peers.iter_mut().step_by(2) {
+        peer.send(&[*last]);
+        peer.await_echo("whole");
+    }
+    for (index, peer) in peers.into_iter().enumerate() {
+        if index % 4 == 1 {
+            peer.reset();
+        }
+    }
+    let healthy = arena.subscribers();
+    arena.until_stats("all have gone", |stats| stats.get("sessions") == healthy);
+    arena.allow_bytes(SLOW as u64 * (4 << 10) + FIXED_BYTES);
+}
+
+/// A few send as much as they can; a client that asks now and then is answered all the same.
+pub const FIREHOSE: Case = Case {
+    name: "firehose",
+    // Less than a receive buffer, so that one read is over it on either driver.
+    options: "read_budget_bytes=8192",
+    tells: &["reads_paused"],
+    attack: firehose,
+    ..PLAIN
+};
+
+fn firehose(arena: &mut Arena) {
+    let burst = message("nothing", &format!("\"{}\"", "x".repeat(1_000))).repeat(64);
+    let mut peers = Peer::open_many(arena.address(), 8);
+    let mut served = arena.newcomer();
+    let before = arena.stats().get("messages_received");
+    let goal = burst.len() * scaled(200);
+    let mut served_count = 0;
+    pump(&mut peers, &burst, goal, |round| {
+        if round % 20 == 0 {
+            served.echo("and me?");
+            served_count += 1;
+        }
+    });
+    let sent = (goal / burst.len() * 64 * peers.len()) as u64;
+    arena.until_stats("everything was taken", |stats| {
+        stats.get("messages_received") == before + sent + served_count
+    });
+    arena.await_feed(1);
+}
+
+/// Pings without end, from clients that read their pongs and from clients that do not.
+pub const PING_FLOOD: Case = Case {
+    name: "ping_flood",
+    options: "send_buffer_bytes=8192",
+    tells: &["pings_skipped"],
+    may_tell: &["closed_Reset"],
+    attack: ping_flood,
+    ..PLAIN
+};
+
+fn ping_flood(arena: &mut Arena) {
+    let burst = frame(true, Opcode::Ping, &[b'p'; 125]).repeat(100);
+    let mut deaf: Vec<_> = (0..20).map(|_| Peer::open_narrow(arena.address())).collect();
+    pump(&mut deaf, &burst, burst.len() * scaled(300), |_| {});
+    let mut polite = Peer::open_many(arena.address(), 20);
+    pump(&mut polite, &burst, burst.len() * scaled(300), |_| {});
+    for peer in &mut polite {
+        peer.send(&frame(true, Opcode::Ping, b"last"));
+        // Of many pings the latest is answered (RFC 6455 s5.5.3).
+        while peer.next() != Came::Pong(b"last".to_vec()) {}
+    }
+    drop(arena.newcomer());
+    arena.await_feed(1);
+}
+
+/// Messages of 1-byte fragments with empty ones between them, and messages that never end.
+pub const FRAGMENTS: Case = Case {
+    name: "fragments",
+    options: "read_limit=16384",
+    // The message of nothing but empty fragments is empty.
+    tells: &["closed_Violation", "messages_ignored"],
+    attack: fragments,
+    ..PLAIN
+};
+
+fn fragments(arena: &mut Arena) {
+    let word = "f".repeat(1_000);
+    let whole = format!(r#"{{"topic":"echo","data":"{word}"}}"#);
+    let mut crumbs = frame(false, Opcode::Text, b"");
+    for byte in whole.as_bytes().chunks(1) {
+        crumbs.extend(frame(false, Opcode::Continuation, byte));
+        crumbs.extend(frame(false, Opcode::Continuation, b""));
+    }
+    crumbs.extend(frame(true, Opcode::Continuation, b""));
+    let mut peers = Peer::open_many(arena.address(), 10);
+    for _ in 0..scaled(20) {
+        peers.iter_mut().for_each(|peer| peer.send(&crumbs));
+        peers.iter_mut().for_each(|peer| peer.await_echo(&word));
+    }
+    // Empty fragments for ever: nothing grows, and nobody is kept waiting.
+    let empty = frame(false, Opcode::Continuation, b"").repeat(1_000);
+    peers.iter_mut().for_each(|peer| peer.send(&frame(false, Opcode::Text, b"")));
+    pump(&mut peers, &empty, empty.len() * scaled(100), |_| {});
+    drop(arena.newcomer());
+    for peer in &mut peers {
+        peer.send(&[frame(true, Opcode::Continuation, b""), message("echo", "\"after all\"")].concat());
+        peer.await_echo("after all");
+    }
+    // Crumbs for ever: they end where any message that long does.
+    let endless = frame(false, Opcode::Continuation, b"x").repeat(17_000);
+    for peer in &mut peers {
+        peer.send(&frame(false, Opcode::Text, b""));
+        peer.send(&endless);
+        assert_eq!(peer.close_code(), Some(1009));
+    }
+    assert_eq!(arena.stats().get("closed_Violation"), 10);
+}
+
+/// 500 clients send the longest message there may be, all at once; a few fit into the memory for assembly.
+pub const BIG_MESSAGES: Case = Case {
+    name: "big_messages",
+    tells: &["assemblies_refused", "messages_ignored"],
+    may_tell: &["closed_Violation", "closed_Reset", "close_timeouts"],
+    attack: big_messages,
+    ..PLAIN
+};
+
+fn big_messages(arena: &mut Arena) {
+    let big = frame(true, Opcode::Binary, &vec![0; 1 << 20]);
+    let mut under_way: Vec<_> =
+        Peer::open_many(arena.address(), BIG).into_iter().map(|peer| (peer, 0)).collect();
+    let (mut taken, mut refused) = (0, 0);
+    while !under_way.is_empty() {
+        let (mut peers, mut sent): (Vec<_>, Vec<_>) = under_way.into_iter().unzip();
+        let ready = await_any(&peers, PollFlags::IN | PollFlags::OUT);
+        under_way = Vec::new();
+        for ((mut peer, mut from), is_ready) in peers.drain(..).zip(sent.drain(..)).zip(ready) {
+            if !is_ready {
+                under_way.push((peer, from));
+                continue;
+            }
+            let end = big.len().min(from + (32 << 10));
+            let alive = peer.take_in();
+            match peer.next_ready() {
+                Some(Came::Close(code)) => {
+                    assert_eq!(code, Some(1013), "there is no room now: try again later");
+                    refused += 1;
+                    continue;
+                }
+                Some(other) => panic!("{other:?}"),
+                None => assert!(alive, "a client that reads is told why"),
+            }
+            from += peer.try_send(&big[from..end]).unwrap_or(0);
+            if from < big.len() {
+                under_way.push((peer, from));
+                continue;
+            }
+            peer.say("echo", "\"taken\"");
+            match peer.next() {
+                Came::Close(code) => {
+                    assert_eq!(code, Some(1013));
+                    refused += 1;
+                }
+                _ => taken += 1,
+            }
+        }
+    }
+    assert_eq!(taken + refused, BIG as u64);
+    assert!(taken >= 4, "those that fit are taken: {taken}");
+    let stats = arena.stats();
+    assert_eq!(stats.get("messages_ignored"), taken, "each message that was taken came whole");
+    assert_eq!(stats.get("assemblies_refused"), refused);
+    assert!(stats.get("assembly_bytes") <= 8_388_608 * u64::from(arena.setup.shards));
+}
+
+/// Some hold all the memory for assembly with messages that they never end. Others can still send messages that come
+/// in pieces: who holds most goes first.
+pub const HOARDED_ASSEMBLY: Case = Case {
+    name: "hoarded_assembly",
+    options: "assembly_bytes_max=4194304",
+    tells: &["assemblies_refused"],
+    may_tell: &["closed_Violation", "closed_Reset", "close_timeouts"],
+    attack: hoarded_assembly,
+    ..PLAIN
+};
+
+fn hoarded_assembly(arena: &mut Arena) {
+    let big = frame(true, Opcode::Binary, &vec![0; 1 << 20]);
+    let shards = usize::from(arena.setup.shards);
+    let mut hoarders = Peer::open_many(arena.address(), 12 * shards);
+    for peer in &mut hoarders {
+        peer.send(&big[..big.len() - 1]);
+    }
+    arena.until_stats("no more fits", |stats| stats.get("assemblies_refused") >= 4 * shards as u64);
+    let word = "w".repeat(60_000);
+    let mut healthy = Peer::open_many(arena.address(), 10);
+    for _ in 0..5 {
+        for peer in &mut healthy {
+            peer.say("echo", &format!("\"{word}\""));
+        }
+        healthy.iter_mut().for_each(|peer| peer.await_echo(&word));
+    }
+}
+
+/// Sends `goal` bytes of `burst` again and again on each connection, as fast as each takes them; throws away what
+/// comes back.
+fn pump(peers: &mut [Peer], burst: &[u8], goal: usize, mut between: impl FnMut(usize)) {
+    assert!(goal.is_multiple_of(burst.len()), "whole bursts are sent");
+    let mut sent = vec![0; peers.len()];
+    let mut round = 0;
+    while sent.iter().any(|sent| *sent < goal) {
+        await_any(peers, PollFlags::OUT);
+        for (peer, sent) in peers.iter_mut().zip(&mut sent).filter(|(_, sent)| **sent < goal) {
+            let from = *sent % burst.len();
+            *sent += peer.try_send(&burst[from..]).expect("the connection stays");
+        }
+        between(round);
+        round += 1;
+    }
+}
+
+const SLOW: usize = 5_000;
+
+const BIG: usize = 500;
+
+const FIXED_BYTES: u64 = 16 << 20;
