@@ -5,7 +5,7 @@ use crate::shard::{
     Core,
     control::PONG_BYTES_MAX,
     frames::FrameId,
-    outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, LISTED, OPEN, Outbox},
+    outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, HEAD, LISTED, OPEN, Outbox},
 };
 
 impl<D: Probe> Core<D> {
@@ -60,8 +60,10 @@ impl<D: Probe> Core<D> {
                 "slot {slot}: it has something to send, is not blocked, and nobody will flush it"
             );
         }
+        let is_response = queue.front().is_some_and(|id| self.out.frames.bytes(id).starts_with(b"HTTP/"));
+        ensure!(is(HEAD) == is_response, "slot {slot}: its head flag and the front of its queue disagree");
         // A response of a handshake is queued whatever the limits.
-        if is(OPEN) && !queue.front().is_some_and(|id| self.out.frames.bytes(id).starts_with(b"HTTP/")) {
+        if is(OPEN) && !is_response {
             let limits = &self.out.limits;
             ensure!(
                 queue.len() <= limits.queue_size,

@@ -100,8 +100,9 @@ impl World {
         server.set_faults(late);
         drop(clients.pop());
         assert!(server.run_until(1_000, |server| server.stats().total.sessions == 3));
+        let live = server.stats().total.frames_live;
         server.publisher().publish("t", "1").unwrap();
-        assert!(server.run_until(1_000, |server| server.stats().total.frames_live == 9));
+        assert!(server.run_until(1_000, |server| server.stats().total.frames_live > live));
         Self { server, _clients: clients, _plain: plain }
     }
 
@@ -143,12 +144,12 @@ fn the_shard_to_be_corrupted_is_in_a_rich_state() {
 
 #[test]
 fn broken_queues_and_frames_are_found() {
-    finds("counts 2 references, but queues hold 1", |core| {
+    finds("counts 1 references, but queues hold 0", |core| {
         // As a policy would that forgets to release what it drops.
         let frames = &core.out.frames;
-        core.out.queues[BLOCKED_SLOT as usize].drop_oldest(&mut core.out.pool, |id| frames.len(id));
+        core.out.queues[BLOCKED_SLOT as usize].drop_oldest(&mut core.out.pool, false, |id| frames.len(id));
     });
-    finds("blocks of ids", |core| core.out.pool = super::super::queue::BlockPool::new());
+    finds("blocks of ids", |core| core.out.pool.leak_block());
     finds("missed re-arm", |core| {
         *flags(core, ASSEMBLING) |= BLOCKED | LISTED;
         core.out.blocked.push(ASSEMBLING);

@@ -72,6 +72,13 @@ mod tests {
         }
     }
 
+    impl BlockPool {
+        /// A block that nobody holds.
+        pub(in crate::shard) fn leak_block(&mut self) {
+            self.take();
+        }
+    }
+
     /// A queue of 50 frames of 10 bytes, 3 of which have left, and half of the next one.
     fn queue() -> (Queue, BlockPool) {
         let (mut queue, mut pool) = (Queue::new(), BlockPool::new());
@@ -93,7 +100,7 @@ mod tests {
         assert!(broken(|queue, _| queue.bytes -= 1).contains("bytes wait"));
         assert!(broken(|queue, _| queue.cursor = 10).contains("more of its first frame"));
         assert!(broken(|queue, _| queue.chain = 0).contains("has chain 0"));
-        assert!(broken(|queue, pool| queue.block_last = pool.take()).contains("number of blocks"));
+        assert!(broken(|queue, _| queue.block_last = queue.block_first).contains("number of blocks"));
         assert!(broken(|queue, _| queue.inline_len = 0).contains("none of them inline"));
         assert!(broken(|queue, _| queue.len = 2).contains("more ids"));
         let emptied = |queue: &mut Queue, pool: &mut BlockPool| queue.clear(pool, |_| ());
