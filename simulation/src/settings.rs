@@ -56,7 +56,7 @@ impl Settings {
             overflow: *choose(rng, &[Overflow::Close, Overflow::DropNewest, Overflow::DropOldest]),
             queue_size: *choose(rng, &[1, 2, 3, 8, 31, 32, 64, 256]),
             queue_bytes,
-            frame_bytes_max: if is_tight { queue_bytes.into() } else { 256 << 20 },
+            frame_bytes_max: if is_tight { u64::from(queue_bytes) + 1_024 } else { 256 << 20 },
             intake_bytes_max: if rng.u8(..8) == 0 { queue_bytes.into() } else { 64 << 20 },
             read_limit,
             read_budget_bytes: *choose(rng, &[1_024, 8 << 10, 256 << 10]),

@@ -11,6 +11,7 @@ use crate::{
     codec::{Codec, Json},
     error::Error,
     handler::Request,
+    shard::frames::FRAME_OVERHEAD_BYTES,
     shared::Limits,
 };
 
@@ -242,12 +243,14 @@ impl Options {
         if !self.receive_buffers.is_power_of_two() {
             return refuse("receive_buffers", format!("{} is no power of two", self.receive_buffers));
         }
-        if self.frame_bytes_max < u64::from(self.queue_bytes) {
+        let frame_bytes =
+            u64::from(self.queue_bytes) + u64::from(self.topic_bytes_max) + FRAME_OVERHEAD_BYTES;
+        if self.frame_bytes_max < frame_bytes {
             return refuse(
                 "frame_bytes_max",
                 format!(
-                    "must be at least queue_bytes ({}), or one session's queue could not be held",
-                    self.queue_bytes
+                    "must be at least queue_bytes and what holding such a frame costs ({frame_bytes} together), or \
+                     it could never be sent"
                 ),
             );
         }

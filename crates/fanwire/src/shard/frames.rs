@@ -169,7 +169,7 @@ fn is_live(entries: &[Entry], id: FrameId, stamp: u32) -> bool {
 
 /// A frame beyond its bytes: the allocation's head and rounding (about 40), its entry here (32), its places in the age
 /// order (at most 16) and among the free. Measured with a million frames of 31 bytes: 111 bytes each.
-const FRAME_OVERHEAD_BYTES: u64 = 96;
+pub(crate) const FRAME_OVERHEAD_BYTES: u64 = 96;
 
 const ORDER_DEAD_MAX: usize = 32;
 

@@ -28,9 +28,9 @@ impl FrameTable {
             let Some(frame) = &entry.frame else { continue };
             ensure!(held > 0, "frame {index} is kept, though no queue holds it");
             count += 1;
-            bytes += u64::from(frame.len());
+            bytes += Self::bytes_of(frame);
             if frame.as_bytes().starts_with(b"HTTP/") {
-                response_bytes += u64::from(frame.len());
+                response_bytes += Self::bytes_of(frame);
             }
         }
         ensure!(
