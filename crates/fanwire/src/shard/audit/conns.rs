@@ -102,6 +102,12 @@ impl<D: Probe> Core<D> {
             !(is_reading && conn.is_paused) || is_watched,
             "its reading is paused, and nobody will resume it (missed resume)"
         );
+        let has_read = conn.read_tick == self.tick_number && conn.read_bytes > self.read_budget;
+        ensure!(
+            conn.state != State::Open || !has_read || conn.is_paused,
+            "{} bytes of it were read in one turn, over its budget, and it is not paused",
+            conn.read_bytes
+        );
         let Some(early) = &conn.early else {
             ensure!(conn.state != State::Parked, "it is parked without its request");
             return Ok(());

@@ -208,6 +208,11 @@ fn broken_lists_and_flags_are_found() {
 #[test]
 fn broken_connections_are_found() {
     finds("nobody will resume it (missed resume)", |core| core.pause_reading(ASSEMBLING));
+    finds("over its budget", |core| {
+        let tick = core.tick_number;
+        let conn = &mut core.conns[ASSEMBLING as usize];
+        (conn.read_tick, conn.read_bytes) = (tick, u32::MAX);
+    });
     finds("paused for one side only", |core| core.conns[HEAD as usize].is_paused = true);
     finds("parked without its request", |core| core.conns[PARKED as usize].early = None);
     finds("with 99999 early bytes", |core| {
