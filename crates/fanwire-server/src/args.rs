@@ -12,6 +12,7 @@ use fanwire::{DriverChoice, Options, Overflow, Pinning};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
+    host::Hosts,
     origin,
     problem::Limits,
     units::{parse_bytes, parse_bytes_u32, parse_duration, parse_duration_not_zero},
@@ -51,10 +52,15 @@ pub(crate) struct Args {
     /// Pages that may connect, as `scheme://host[:port]`, once for each; `*` for all [default: those of the host that
     /// the request asks for]
     ///
-    /// Name your own where it matters: the default compares the Origin and Host headers, which does not help against
-    /// DNS rebinding.
+    /// The default compares the Origin and Host headers. On loopback, Host must be a name of this machine as well, or
+    /// one of `--host`; elsewhere name origins or hosts, for without them DNS rebinding passes.
     #[arg(long, value_name = "ORIGIN", help_heading = CLIENTS)]
     pub(crate) origin: Vec<String>,
+
+    /// Names, besides those of loopback, under which pages reach this server, once for each; not asked for if origins
+    /// are named
+    #[arg(long, value_name = "NAME", value_parser = parse_host, help_heading = CLIENTS)]
+    pub(crate) host: Vec<String>,
 
     /// Refuse clients that send no Origin: all that are no browsers, as a rule
     #[arg(long, help_heading = CLIENTS)]
@@ -196,14 +202,27 @@ impl Args {
         if !self.origin.is_empty() {
             return options.origins(&self.origin);
         }
-        let require_origin = self.require_origin;
-        options.check_origin(move |request| origin::is_same_or_absent(request, require_origin))
+        let (require_origin, hosts) = (self.require_origin, Hosts::new(&self.listen, &self.host));
+        options.check_origin(move |request| origin::is_same_or_absent(request, require_origin, &hosts))
     }
 }
 
-/// The flag that sets an option of the engine, for its error messages.
-pub(crate) fn flag_of(option: &str) -> Option<&'static str> {
-    FLAGS.iter().find(|(name, _)| *name == option).map(|(_, flag)| *flag)
+/// A message of the engine with flags in place of its options' names.
+pub(crate) fn in_flags(text: &str) -> String {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_name) {
+        let end = rest[start..].find(|c| !is_name(c)).map_or(rest.len(), |length| start + length);
+        let word = &rest[start..end];
+        let flag = FLAGS.iter().find(|(option, _)| *option == word).map(|(_, flag)| *flag);
+        // A word of one part may be just that.
+        let flag = flag.filter(|_| word.contains('_') || start + shown.len() == 0);
+        shown += &rest[..start];
+        shown += flag.unwrap_or(word);
+        rest = &rest[end..];
+    }
+    shown + rest
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -314,22 +333,42 @@ fn parse_path(text: &str) -> Result<String, String> {
     Err("must start with / and hold nothing but letters, digits and -._~%!$&()*+,;=:@/".to_owned())
 }
 
-/// Names of the engine's options where the flag is called otherwise, and of the others where ranges are checked.
-const FLAGS: [(&str, &str); 15] = [
+fn parse_host(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_name = !text.is_empty() && text.bytes().all(is_plain);
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("give a name without scheme and port, such as chat.example".to_owned())
+    }
+}
+
+/// The engine's options and their flags.
+const FLAGS: [(&str, &str); 25] = [
     ("path", "--path"),
     ("shards", "--shards"),
+    ("driver", "--driver"),
+    ("pinning", "--pin"),
+    ("congestion_control", "--congestion-control"),
     ("origins", "--origin"),
+    ("require_origin", "--require-origin"),
     ("topics_per_session_max", "--topics-per-session"),
     ("topic_bytes_max", "--topic-bytes"),
     ("queue_size", "--queue-size"),
     ("queue_bytes", "--queue-bytes"),
+    ("overflow", "--overflow"),
     ("read_limit", "--read-limit"),
     ("send_buffer_bytes", "--send-buffer"),
     ("frame_bytes_max", "--frame-bytes-max"),
     ("assembly_bytes_max", "--assembly-bytes-max"),
+    ("intake_bytes_max", "--intake-bytes-max"),
+    ("topic_memory_max", "--topic-memory-max"),
     ("sessions_max", "--sessions-max"),
     ("handshakes_max", "--handshakes-max"),
+    ("ping_interval", "--ping"),
     ("idle_timeout", "--idle"),
+    ("handshake_timeout", "--handshake-timeout"),
+    ("close_timeout", "--close-timeout"),
     ("flush_delay", "--flush-delay"),
 ];
 
@@ -441,6 +480,9 @@ mod tests {
             "--overflow=drop",
             "--log=inof",
             "--client-publish=perhaps",
+            "--host=http://chat.example",
+            "--host=chat.example:80",
+            "--host=",
             "--shards=-1",
         ] {
             assert!(Args::try_parse_from(["fanwire-server", bad]).is_err(), "{bad}");
@@ -454,6 +496,18 @@ mod tests {
         for (_, flag) in FLAGS {
             assert!(known.contains(&flag.trim_start_matches("--")), "{flag}");
         }
-        assert_eq!(flag_of("mesh_size"), None);
+    }
+
+    #[test]
+    fn messages_name_flags_and_leave_other_words_alone() {
+        for (text, shown) in [
+            ("shards: 65 is out of range: choose 0 to 64", "--shards: 65 is out of range: choose 0 to 64"),
+            ("idle_timeout: longer than ping_interval (25s), or", "--idle: longer than --ping (25s), or"),
+            ("mesh_size: the path of shards", "mesh_size: the path of shards"),
+            ("path: \"/é path\"", "--path: \"/é path\""),
+            ("", ""),
+        ] {
+            assert_eq!(in_flags(text), shown);
+        }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! In      the command line, signals
 //! Out     a server until it is told to stop; exit code 0 after a drain, 1 if it could not start, 2 for arguments
-//!         that cannot be, 128 and the signal's number if a second signal stopped it
+//!         that cannot be, 101 if a shard has panicked, 128 and the signal's number if a second signal stopped it
 //! Bounds  as set on the command line
 //! Source  docs/protocol.md
 
 mod app;
 mod args;
+mod host;
 mod origin;
 mod page;
 mod problem;
@@ -26,7 +27,7 @@ use fanwire::{Error, Server};
 
 use crate::{
     app::App,
-    args::{Args, flag_of},
+    args::{Args, in_flags},
     signals::Signals,
 };
 
@@ -69,9 +70,7 @@ enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Option { option, advice } => {
-                Self::Arguments(format!("{}: {advice}", flag_of(option).unwrap_or(option)))
-            }
+            Error::Option { option, advice } => Self::Arguments(in_flags(&format!("{option}: {advice}"))),
             error => Self::Start(error.to_string()),
         }
     }

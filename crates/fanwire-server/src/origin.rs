@@ -5,19 +5,37 @@
 //! Bounds  none beyond the head's
 //! Source  RFC 6454 section 6.1, RFC 6455 section 10.2, RFC 7230 section 5.4
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fanwire::Request;
 
-/// Whether the request comes from a page of its own host, or from what is no browser: without an Origin, unless it
-/// is `required`.
-pub(crate) fn is_same_or_absent(request: &Request<'_>, required: bool) -> bool {
+use crate::host::Hosts;
+
+/// Whether the request comes from a page of its own host, which is one of ours, or from what is no browser: without
+/// an Origin, unless it is `required`.
+pub(crate) fn is_same_or_absent(request: &Request<'_>, required: bool, hosts: &Hosts) -> bool {
     let mut origins = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
     match (origins.next(), origins.next()) {
         (None, _) => !required,
         (Some((_, origin)), None) => std::str::from_utf8(origin)
-            .is_ok_and(|origin| request.header("Host").is_some_and(|host| is_same(origin, host))),
+            .is_ok_and(|origin| request.header("Host").is_some_and(|host| is_own(origin, host, hosts))),
         // Whoever reads the first one and whoever reads the last would not agree.
         (Some(_), Some(_)) => false,
     }
+}
+
+fn is_own(origin: &str, host: &str, hosts: &Hosts) -> bool {
+    if !is_same(origin, host) {
+        return false;
+    }
+    let is_ours = hosts.allows(host);
+    if !is_ours && !SAID.swap(true, Ordering::Relaxed) {
+        let shown: String = host.chars().take(SHOWN_CHARACTERS_MAX).collect();
+        tracing::warn!(
+            "a page of {shown:?} was refused: if that is a name of this server, name it with --host (said once)"
+        );
+    }
+    is_ours
 }
 
 /// Whether a page with this `origin` was loaded from `host`, the request's own Host.
@@ -38,6 +56,12 @@ fn is_same(origin: &str, host: &str) -> bool {
 fn without<'a>(authority: &'a str, port: &str) -> &'a str {
     authority.strip_suffix(port).unwrap_or(authority)
 }
+
+/// Whether the log has been told of a host that is not ours.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// Anybody may send any host.
+const SHOWN_CHARACTERS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {

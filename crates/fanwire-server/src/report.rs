@@ -22,7 +22,7 @@ pub(crate) fn started(args: &Args, running: &Running<()>) {
     let mut lines = vec![
         format!("fanwire-server {}", env!("CARGO_PKG_VERSION")),
         format!("listening on ws://{address}{}", args.path),
-        format!("  page      http://{}/ (health: /healthz)", reachable(address)),
+        format!("  page      {}", page(args, reachable(address))),
     ];
     lines.extend(running.drivers().iter().map(|driver| format!("  driver    {driver}")));
     lines.push(format!("  origins   {}", origins(args)));
@@ -32,8 +32,8 @@ pub(crate) fn started(args: &Args, running: &Running<()>) {
     lines.push(format!("  memory    {}", running.memory()));
     lines.push(format!("  files     {}", files(running.memory().connections)));
     lines.push("to try it:".to_owned());
-    lines.push(format!("  open http://{}/ in a browser", reachable(address)));
-    lines.push(format!("  {}", subscribe_line(reachable(address), &args.path)));
+    lines.extend(page_line(args, reachable(address)));
+    lines.push(format!("  {}", subscribe_line(args, reachable(address))));
     print(&lines);
 }
 
@@ -51,6 +51,10 @@ fn origins(args: &Args) -> String {
     let named = match args.origin.as_slice() {
         [] => "pages of the host that the request asks for".to_owned(),
         origins => origins.join(", "),
+    };
+    let named = match args.host.as_slice() {
+        hosts if args.origin.is_empty() && !hosts.is_empty() => format!("{named}, as {}", hosts.join(", ")),
+        _ => named,
     };
     let others = if args.require_origin { "refused" } else { "let in" };
     format!("{named}; clients without an Origin are {others}")
@@ -110,22 +114,42 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+fn page(args: &Args, address: SocketAddr) -> String {
+    let health = if args.path == "/healthz" { "none" } else { "/healthz" };
+    match args.path.as_str() {
+        "/" => format!("none, for the WebSocket has its path (health: {health})"),
+        _ => format!("http://{address}/ (health: {health})"),
+    }
+}
+
+/// Nothing to try where there is no page, or where its WebSocket is refused.
+fn page_line(args: &Args, address: SocketAddr) -> Option<String> {
+    let own = format!("http://{address}");
+    let is_let_in =
+        args.origin.is_empty() || args.origin.iter().any(|origin| origin == "*" || *origin == own);
+    (args.path != "/" && is_let_in).then(|| format!("  open {own}/ in a browser"))
+}
+
+/// The origin that a program has to claim, if it must claim any.
+fn claimed_origin(args: &Args, address: SocketAddr) -> Option<String> {
+    let first = args.origin.iter().find(|origin| *origin != "*");
+    args.require_origin.then(|| first.cloned().unwrap_or_else(|| format!("http://{address}")))
+}
+
 /// Subscribes to `news` and shows what comes, with Python's own library. A mask of zeros leaves the frames legible;
 /// whatever comes is answered with a pong, so the session does not idle out.
-fn subscribe_line(address: SocketAddr, path: &str) -> String {
+fn subscribe_line(args: &Args, address: SocketAddr) -> String {
     let request = r#"{"topic":"subscribe","data":{"topic":"news"}}"#;
     assert!(request.len() <= 125, "the length takes one byte");
     let frame = format!(r"\x81\x{:02x}\0\0\0\0{request}", 0x80 | request.len());
-    let head = [
-        &format!("GET {path} HTTP/1.1"),
-        &format!("Host: {address}"),
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-        r"\r\n",
-    ];
-    let head = head.join(r"\r\n");
+    let origin = claimed_origin(args, address).map(|origin| format!("Origin: {origin}"));
+    let head = [&*format!("GET {} HTTP/1.1", args.path), &*format!("Host: {address}")]
+        .into_iter()
+        .chain(origin.as_deref())
+        .chain(["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"])
+        .chain(["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", r"\r\n"])
+        .collect::<Vec<_>>()
+        .join(r"\r\n");
     let connect = format!(r#"s=socket.create_connection(("{}",{}))"#, address.ip(), address.port());
     let send = format!(r#"s.sendall(b"""{head}{frame}""")"#);
     let show = r#"[(print(d),s.send(b"\x8a\x80\0\0\0\0"))for d in iter(lambda:s.recv(65536),b"")]"#;
@@ -159,11 +183,28 @@ mod tests {
 
     #[test]
     fn the_line_to_try_is_one_line_in_one_pair_of_quotes() {
-        let line = subscribe_line(address("[::1]:8080"), "/ws");
+        let line = subscribe_line(&Args::parse_from(["fanwire-server"]), address("[::1]:8080"));
         assert!(!line.contains('\n') && line.matches('\'').count() == 2, "{line}");
         assert!(
             line.contains(r#"create_connection(("::1",8080))"#) && line.contains(r"Host: [::1]:8080\r\n")
         );
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_not_offered() {
+        let here = address("127.0.0.1:8080");
+        for (arguments, page, origin) in [
+            (&[][..], true, None),
+            (&["--require-origin"], true, Some("http://127.0.0.1:8080")),
+            (&["--origin=https://a.example", "--require-origin"], false, Some("https://a.example")),
+            (&["--origin=*", "--require-origin"], true, Some("http://127.0.0.1:8080")),
+            (&["--origin=http://127.0.0.1:8080"], true, None),
+            (&["--path=/"], false, None),
+        ] {
+            let args = Args::parse_from(["fanwire-server"].iter().chain(arguments));
+            assert_eq!(page_line(&args, here).is_some(), page, "{arguments:?}");
+            assert_eq!(claimed_origin(&args, here).as_deref(), origin, "{arguments:?}");
+        }
     }
 
     #[test]

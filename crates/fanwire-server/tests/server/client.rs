@@ -35,14 +35,24 @@ pub(crate) enum Received {
 impl Client {
     /// Opens a session as a program that is no browser.
     pub(crate) fn connect(server: &Process) -> Self {
-        let (stream, status, input) = handshake(server, None);
+        let (stream, status, input) = handshake(server, "/ws", &server.address.to_string(), None);
         assert_eq!(status, 101);
         Self { stream, decoder: Decoder::new(), budget: Budget::new(1 << 24), input }
     }
 
     /// How a handshake with this origin is answered.
     pub(crate) fn status(server: &Process, origin: Option<&str>) -> u16 {
-        handshake(server, origin).1
+        Self::status_as(server, &server.address.to_string(), origin)
+    }
+
+    /// How one is answered that asks for this host.
+    pub(crate) fn status_as(server: &Process, host: &str, origin: Option<&str>) -> u16 {
+        handshake(server, "/ws", host, origin).1
+    }
+
+    /// How one is answered on this path.
+    pub(crate) fn status_on(server: &Process, path: &str, origin: Option<&str>) -> u16 {
+        handshake(server, path, &server.address.to_string(), origin).1
     }
 
     pub(crate) fn send(&mut self, text: &str) {
@@ -111,19 +121,18 @@ pub(crate) fn http(server: &Process, method: &str, path: &str) -> String {
     answer
 }
 
-fn connect(server: &Process) -> TcpStream {
+pub(crate) fn connect(server: &Process) -> TcpStream {
     let stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream
 }
 
 /// The stream, the status, and what followed the head.
-fn handshake(server: &Process, origin: Option<&str>) -> (TcpStream, u16, Vec<u8>) {
+fn handshake(server: &Process, target: &str, host: &str, origin: Option<&str>) -> (TcpStream, u16, Vec<u8>) {
     let mut stream = connect(server);
-    let host = server.address.to_string();
     let key = *b"sixteen bytes ..";
     let mut out = Vec::new();
-    ClientRequest { host: &host, target: "/ws", key, origin, protocols: &[], headers: &[] }.write(&mut out);
+    ClientRequest { host, target, key, origin, protocols: &[], headers: &[] }.write(&mut out);
     stream.write_all(&out).unwrap();
     let mut input = Vec::new();
     let mut buffer = [0; 4096];

@@ -9,7 +9,10 @@
 mod client;
 mod process;
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use client::{Client, Received, http};
 use process::{Process, run_to_end};
@@ -201,6 +204,98 @@ fn origins_can_be_named_required_and_thrown_open() {
     assert_eq!(Client::status(&required, None), 403);
 }
 
+/// A page of a foreign name that resolves to this machine names that name as its origin and as its host.
+#[test]
+fn a_page_whose_name_was_rebound_to_loopback_is_refused() {
+    let server = Process::start(&[]);
+    let port = server.address.port();
+    for (name, status) in [
+        ("127.0.0.1", 101),
+        ("localhost", 101),
+        ("chat.localhost", 101),
+        ("[::1]", 101),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+    ] {
+        let host = format!("{name}:{port}");
+        let origin = format!("http://{host}");
+        assert_eq!(Client::status_as(&server, &host, Some(&origin)), status, "{name}");
+        // Programs that are no browsers reach it under any name.
+        assert_eq!(Client::status_as(&server, &host, None), 101, "{name}");
+    }
+    let named = Process::start(&["--host", "chat.example", "--host", "Live.Example"]);
+    for (name, status) in
+        [("chat.example", 101), ("live.example", 101), ("localhost", 101), ("evil.example", 403)]
+    {
+        let origin = format!("https://{name}");
+        assert_eq!(Client::status_as(&named, name, Some(&origin)), status, "{name}");
+    }
+    let by_origin = Process::start(&["--origin", "https://chat.example"]);
+    assert_eq!(Client::status_as(&by_origin, "chat.example", Some("https://chat.example")), 101);
+    let open = Process::start_on("0.0.0.0:0", &[]);
+    assert_eq!(Client::status_as(&open, "any.example", Some("http://any.example")), 101);
+}
+
+/// Runs what the printed line says, in its own bytes.
+#[test]
+fn the_line_to_try_works_whatever_the_rules() {
+    for arguments in [
+        &[][..],
+        &["--path", "/"],
+        &["--path", "/a~b/ws"],
+        &["--require-origin"],
+        &["--require-origin", "--origin", "https://a.example", "--origin", "https://b.example"],
+        &["--require-origin", "--origin", "*"],
+        &["--origin", "https://a.example"],
+        &["--require-origin", "--host", "chat.example"],
+    ] {
+        let mut server = Process::start(arguments);
+        let lines = server.lines_until(|line| line.contains("python3 -c"));
+        let mut stream = client::connect(&server);
+        stream.write_all(&sent_by(lines.last().unwrap())).unwrap();
+        let mut answer = Vec::new();
+        let subscribed = br#"{"topic":"subscribed","data":{"topic":"news"}}"#;
+        while !answer.ends_with(subscribed) {
+            let mut buffer = [0; 1024];
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "{arguments:?}: {}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..count]);
+        }
+        let offers_page = lines.iter().any(|line| line.contains("in a browser"));
+        let works = http(&server, "GET", "/").starts_with("HTTP/1.1 200 ")
+            && Client::status_on(&server, path_of(arguments), Some(&format!("http://{}", server.address)))
+                == 101;
+        assert_eq!(offers_page, works, "{arguments:?}");
+    }
+}
+
+fn path_of<'a>(arguments: &[&'a str]) -> &'a str {
+    if arguments.first() == Some(&"--path") { arguments[1] } else { "/ws" }
+}
+
+/// The bytes that the line's `sendall` sends.
+fn sent_by(line: &str) -> Vec<u8> {
+    let (_, rest) = line.split_once(r#"sendall(b""""#).unwrap();
+    let (mut text, _) = rest.split_once(r#"""")"#).unwrap();
+    let mut bytes = Vec::new();
+    while let Some(first) = text.chars().next() {
+        let length = match (first, text.as_bytes().get(1)) {
+            ('\\', Some(b'x')) => 4,
+            ('\\', _) => 2,
+            _ => 1,
+        };
+        bytes.push(match &text[..length] {
+            r"\r" => b'\r',
+            r"\n" => b'\n',
+            r"\0" => 0,
+            hex if length == 4 => u8::from_str_radix(&hex[2..], 16).unwrap(),
+            plain => plain.as_bytes()[0],
+        });
+        text = &text[length..];
+    }
+    bytes
+}
+
 #[test]
 fn plain_requests_get_the_page_the_health_and_clear_refusals() {
     let server = Process::start(&["--path", "/live/ws"]);
@@ -301,8 +396,13 @@ fn arguments_that_cannot_be_end_with_exit_code_2_and_name_the_flag() {
         (&["--ping", "25"][..], "--ping", "such as 25s"),
         (&["--listen", "8080"], "--listen", "HOST:PORT"),
         (&["--queue-size", "0"], "--queue-size", "choose 1 to"),
-        (&["--idle", "10s"], "--idle", "longer than ping_interval"),
-        (&["--read-limit", "1GiB"], "--assembly-bytes-max", "at least read_limit"),
+        (&["--idle", "10s"], "--idle", "longer than --ping"),
+        (&["--read-limit", "1GiB"], "--assembly-bytes-max", "at least --read-limit"),
+        (&["--queue-bytes", "300MiB"], "--frame-bytes-max", "at least --queue-bytes"),
+        (&["--queue-bytes", "100MiB"], "--intake-bytes-max", "at least --queue-bytes"),
+        (&["--topic-bytes", "1MiB"], "--topic-bytes", "choose 1 to"),
+        (&["--send-buffer", "1"], "--send-buffer", "choose 2048 to"),
+        (&["--flush-delay", "2s"], "--flush-delay", "at most 1s"),
         (&["--origin", "example.com"], "--origin", "scheme://host"),
         (&["--no-such-flag"], "--no-such-flag", "unexpected"),
     ] {

@@ -31,8 +31,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it and waits until it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_on("127.0.0.1:0", arguments)
+    }
+
+    pub(crate) fn start_on(listen: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanwire-server"))
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", listen])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
