@@ -1,4 +1,4 @@
-"""The checker cannot pass what it should not. Run: python3 -B -m unittest discover -s scripts/autobahn.d -p '*_test.py'"""
+"""The checker cannot pass what it should not. Run: python3 -B -m unittest discover -s scripts/conformance.d -p '*_test.py'"""
 
 import json
 import pathlib

@@ -173,7 +173,7 @@ def tail(output):
 
 
 def say(line):
-    print(f"autobahn: {line}", flush=True)
+    print(f"conformance: {line}", flush=True)
 
 
 class Failed(Exception):
