@@ -10,8 +10,10 @@ import os
 import pathlib
 import re
 import selectors
+import socket
 import subprocess
 import time
+import urllib.parse
 
 
 class Server:
@@ -22,13 +24,14 @@ class Server:
         self.log = log
         with log.open("wb") as sink:
             self.child = subprocess.Popen(
-                [binary, "--listen", "127.0.0.1:0", "--driver", driver],
+                [binary, "--listen", "127.0.0.1:0", "--driver", driver, "--message-bytes-max", str(MESSAGE_BYTES_MAX)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=sink)
 
     def __enter__(self):
         try:
             self.url = self.await_url()
             self.assert_driver()
+            self.assert_no_compression()
         except BaseException:
             self.stop()
             raise
@@ -61,6 +64,23 @@ class Server:
         has_ring = "anon_inode:[io_uring]" in links
         if has_ring != (self.driver == "uring"):
             raise Failed(f"{self.driver}: the server {'uses' if has_ring else 'does not use'} io_uring: {self.last_words()}")
+
+    def assert_no_compression(self):
+        """Sections 12 and 13 are left out for as long as an offer of compression is not taken, and no longer."""
+        address = urllib.parse.urlsplit(self.url)
+        request = OFFER.format(path=address.path, host=address.netloc)
+        with socket.create_connection((address.hostname, address.port), READY_SECONDS_MAX) as connection:
+            connection.sendall(request.encode())
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                part = connection.recv(4096)
+                if not part:
+                    break
+                answer += part
+        if not answer.startswith(b"HTTP/1.1 101 "):
+            raise Failed(f"{self.driver}: a handshake that offers compression was answered with {answer[:200]!r}")
+        if b"sec-websocket-extensions:" in answer.lower():
+            raise Failed(f"{self.driver}: the server compresses: take sections 12 and 13 from LEFT_OUT in cases.py")
 
     def assert_alive(self):
         if self.child.poll() is not None:
@@ -102,5 +122,9 @@ class NotBuilt(Exception):
 
 
 READY = re.compile(r"listening on (ws://127\.0\.0\.1:[1-9][0-9]*/\S*)\s*\n")
+OFFER = ("GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+# The longest message of section 9. The library's default, 4 MiB, is not for a conformance suite to change.
+MESSAGE_BYTES_MAX = 16 << 20
 READY_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 10

@@ -1,8 +1,8 @@
 //! Echo: every message goes back as it came. For conformance suites and echo measurements.
 //!
-//! In      `echo --listen ADDR [--driver auto|uring|epoll] [--shards N]`
+//! In      `echo --listen ADDR [--driver auto|uring|epoll] [--shards N] [--message-bytes-max N]`
 //! Out     `listening on ws://ADDR/ws` on stdout, then echoes
-//! Bounds  messages and queues of 32 MiB
+//! Bounds  messages of 4 MiB unless another limit is given; queues of four times as much
 
 use clap::Parser;
 use fanwire::{Auth, Handler, Kind, Message, Options, Payload, Raw, Request, Server, Session};
@@ -22,6 +22,9 @@ struct Args {
     /// Threads; 0: one per CPU.
     #[arg(long, default_value_t = 0)]
     shards: u16,
+    /// Length of the longest message that is taken: 1 KiB to 16 MiB.
+    #[arg(long, default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1 << 10..=16 << 20))]
+    message_bytes_max: u32,
 }
 
 #[derive(Clone)]
@@ -50,12 +53,10 @@ fn main() -> Result<(), fanwire::Error> {
         .codec(Raw)
         .driver(args.driver.into())
         .shards(args.shards)
-        .read_limit(MESSAGE_BYTES_MAX)
-        .queue_bytes(2 * MESSAGE_BYTES_MAX);
+        .read_limit(args.message_bytes_max)
+        .queue_bytes(4 * args.message_bytes_max);
     let running = Server::bind_with(&args.listen, options)?.start(|_| Echo)?;
     println!("listening on ws://{}/ws", running.address());
     running.wait();
     Ok(())
 }
-
-const MESSAGE_BYTES_MAX: u32 = 32 << 20;
