@@ -46,7 +46,7 @@ fn endless_closes(arena: &mut Arena) {
     let mut staying = Peer::open_many(arena.address(), 50);
     staying.iter_mut().for_each(|peer| peer.send(&close_frame(1000)));
     staying.iter_mut().for_each(|peer| assert_eq!(peer.close_code(), Some(1000)));
-    let quiet = arena.subscribers() as usize;
+    let quiet = arena.subscribers();
     arena.until_stats("all are cut", |stats| stats.get("close_timeouts") >= 150);
     let base = arena.quiet_descriptors() + quiet;
     arena.until("their descriptors are free", |arena| arena.server.descriptors() == base);

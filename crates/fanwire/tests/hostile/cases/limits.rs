@@ -7,7 +7,7 @@ use crate::kit::{Arena, Case, PLAIN, Peer, request_head};
 pub const DESCRIPTORS: Case = Case {
     name: "descriptors",
     options: "descriptors=300",
-    tells: &["accepts_failed"],
+    tells: &["accepts_failed", "accepts_paused"],
     attack: descriptors,
     ..PLAIN
 };

@@ -43,7 +43,7 @@ impl Random {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        usize::try_from(self.next() % end as u64).expect("it is below a usize")
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {

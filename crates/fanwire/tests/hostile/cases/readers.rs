@@ -5,7 +5,7 @@ use crate::kit::{Arena, Case, PLAIN, Peer, message};
 /// Subscribers of 64 KiB messages who never read; each is closed when its queue is full, and told why.
 pub const NEVER_READ_CLOSE: Case = Case {
     name: "never_read_close",
-    options: "overflow=close queue_size=32 send_buffer_bytes=16384 close_timeout=300",
+    options: "overflow=close queue_size=32 close_timeout=300",
     feed_bytes: 64 << 10,
     feed_ahead_max: 8,
     tells: &["closed_QueueFull", "frames_dropped_closed", "close_timeouts"],
@@ -22,7 +22,7 @@ pub const NEVER_READ_CLOSE: Case = Case {
 /// The same, and messages that find a full queue are dropped.
 pub const NEVER_READ_DROP_NEWEST: Case = Case {
     name: "never_read_drop_newest",
-    options: "overflow=drop_newest queue_size=32 send_buffer_bytes=16384",
+    options: "overflow=drop_newest queue_size=32",
     feed_bytes: 64 << 10,
     feed_ahead_max: 8,
     tells: &["frames_dropped_newest"],
@@ -34,7 +34,7 @@ pub const NEVER_READ_DROP_NEWEST: Case = Case {
 /// The same, and the oldest messages are dropped.
 pub const NEVER_READ_DROP_OLDEST: Case = Case {
     name: "never_read_drop_oldest",
-    options: "overflow=drop_oldest queue_size=32 send_buffer_bytes=16384",
+    options: "overflow=drop_oldest queue_size=32",
     feed_bytes: 64 << 10,
     feed_ahead_max: 8,
     tells: &["frames_dropped_oldest"],

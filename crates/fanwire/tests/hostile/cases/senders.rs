@@ -18,8 +18,10 @@ pub const SLOW_FRAMES: Case = Case {
 
 fn slow_frames(arena: &mut Arena) {
     let mut peers = Peer::open_many(arena.address(), SLOW);
-    let whole = message("echo", "\"whole\"");
-    let (last, begin) = whole.split_last().expect("a message is not empty");
+    // What is announced is more than the memory for assembly could hold of all of them.
+    let word = "w".repeat(4_000);
+    let whole = message("echo", &format!("\"{word}\""));
+    let (begin, rest) = whole.split_at(40);
     for byte in begin.chunks(1) {
         peers.iter_mut().for_each(|peer| peer.send(byte));
         arena.await_feed(10);
@@ -27,19 +29,19 @@ fn slow_frames(arena: &mut Arena) {
     let stats =
         arena.until_stats("all have begun a message", |stats| stats.get("assembly_bytes") >= SLOW as u64);
     assert!(stats.get("assembly_bytes") <= 4_194_304 * u64::from(arena.setup.shards));
-    assert_eq!(stats.get("sessions"), SLOW as u64 + arena.subscribers());
+    let healthy = arena.subscribers() as u64;
+    assert_eq!(stats.get("sessions"), SLOW as u64 + healthy);
     drop(arena.newcomer());
     // Half of them turn out to have been slow only.
     for peer in peers.iter_mut().step_by(2) {
-        peer.send(&[*last]);
-        peer.await_echo("whole");
+        peer.send(rest);
+        peer.await_echo(&word);
     }
     for (index, peer) in peers.into_iter().enumerate() {
         if index % 4 == 1 {
             peer.reset();
         }
     }
-    let healthy = arena.subscribers();
     arena.until_stats("all have gone", |stats| stats.get("sessions") == healthy);
     arena.allow_bytes(SLOW as u64 * (4 << 10) + FIXED_BYTES);
 }
@@ -211,21 +213,26 @@ pub const HOARDED_ASSEMBLY: Case = Case {
 };
 
 fn hoarded_assembly(arena: &mut Arena) {
-    let big = frame(true, Opcode::Binary, &vec![0; 1 << 20]);
     let shards = usize::from(arena.setup.shards);
-    let mut hoarders = Peer::open_many(arena.address(), 12 * shards);
-    for peer in &mut hoarders {
-        peer.send(&big[..big.len() - 1]);
+    let begun = frame(false, Opcode::Binary, &[0; 65_000]);
+    let mut hoarders = Peer::open_many(arena.address(), 100 * shards);
+    hoarders.iter_mut().for_each(|peer| peer.send(&begun));
+    arena.until_stats("no more fits", |stats| stats.get("assemblies_refused") >= 20);
+    // Together these hold more than any hoarder whose turn it was has left free.
+    let word = "w".repeat(30_000);
+    let whole = format!(r#"{{"topic":"echo","data":"{word}"}}"#);
+    let (front, back) = whole.as_bytes().split_at(29_000);
+    let mut healthy = Peer::open_many(arena.address(), 40 * shards);
+    for peer in &mut healthy {
+        peer.send(&frame(false, Opcode::Text, front));
+        peer.send(&frame(true, Opcode::Ping, b"taken?"));
     }
-    arena.until_stats("no more fits", |stats| stats.get("assemblies_refused") >= 4 * shards as u64);
-    let word = "w".repeat(60_000);
-    let mut healthy = Peer::open_many(arena.address(), 10);
-    for _ in 0..5 {
-        for peer in &mut healthy {
-            peer.say("echo", &format!("\"{word}\""));
-        }
-        healthy.iter_mut().for_each(|peer| peer.await_echo(&word));
+    healthy.iter_mut().for_each(|peer| assert_eq!(peer.next(), Came::Pong(b"taken?".to_vec())));
+    for peer in &mut healthy {
+        peer.send(&frame(true, Opcode::Continuation, back));
+        peer.await_echo(&word);
     }
+    drop(hoarders);
 }
 
 /// Sends `goal` bytes of `burst` again and again on each connection, as fast as each takes them; throws away what

@@ -88,7 +88,9 @@ impl Case {
     pub fn run(&self, setup: Setup) -> Report {
         let mut arena = Arena::open(*self, setup);
         (self.attack)(&mut arena);
-        arena.close()
+        let report = arena.close();
+        println!("{report}");
+        report
     }
 }
 
@@ -114,8 +116,8 @@ impl Arena {
         self.server.address
     }
 
-    pub fn subscribers(&self) -> u64 {
-        self.case.subscribers as u64
+    pub fn subscribers(&self) -> usize {
+        self.case.subscribers
     }
 
     /// Open files of the server before its first client came.
@@ -200,7 +202,6 @@ impl Arena {
             bound_bytes: self.limit_bytes,
             feed_messages,
         };
-        println!("{report}");
         assert!(report.peak_bytes <= report.bound_bytes, "memory beyond its bound: {report}");
         self.server.end();
         report

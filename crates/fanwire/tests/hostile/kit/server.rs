@@ -51,8 +51,8 @@ fn serve(words: &str) {
     let credit = Arc::new(Credit::default());
     let publishing = {
         let (credit, publisher) = (credit.clone(), running.publisher());
-        let payload_bytes = word(words, "feed_bytes").map_or(0, number);
-        thread::spawn(move || publish(&publisher, &credit, payload_bytes as usize))
+        let payload_bytes = usize::try_from(word(words, "feed_bytes").map_or(0, number)).expect("it fits");
+        thread::spawn(move || publish(&publisher, &credit, payload_bytes))
     };
     let memory = running.memory();
     println!("{MARK}ready {} {} {}", running.address(), memory.user_bytes(), memory.connections);
