@@ -499,6 +499,18 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_options_are_those_of_the_limits() {
+        let limits = include_str!("../../../docs/limits.md");
+        let rows = limits.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix("` |"));
+        let pairs = rows.filter_map(|row| Some((row.split_once('`')?.0, row.rsplit_once("| `")?.1)));
+        let mut documented: Vec<_> = pairs.filter(|(_, flag)| flag.starts_with("--")).collect();
+        let mut real = FLAGS.to_vec();
+        documented.sort_unstable();
+        real.sort_unstable();
+        assert_eq!(documented, real);
+    }
+
+    #[test]
     fn messages_name_flags_and_leave_other_words_alone() {
         for (text, shown) in [
             ("shards: 65 is out of range: choose 0 to 64", "--shards: 65 is out of range: choose 0 to 64"),

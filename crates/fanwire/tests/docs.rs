@@ -11,7 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fanwire::{CloseKind, Options, ShardStats};
+use fanwire::{
+    Auth, CloseKind, DriverChoice, Handler, Message, Options, Request, Server, Session, ShardStats,
+};
 
 #[test]
 fn every_option_is_in_the_limits_and_every_option_there_exists() {
@@ -70,8 +72,70 @@ fn fixed_bounds_have_the_values_of_their_constants() {
         let (name, file) = (name_of(&row), row[1].trim_matches('`'));
         let source = read(&format!("crates/{file}"));
         let value = constant(&source, &name).unwrap_or_else(|| panic!("{file} has no constant {name}"));
-        assert_eq!(plain(&row[2]), value.to_string(), "{name} in docs/limits.md");
+        assert_eq!(plain(&row[2]), value, "{name} in docs/limits.md");
     }
+}
+
+/// Whatever ends in `_MAX` bounds something; those of tests and of the simulator bound no server.
+#[test]
+fn every_constant_that_bounds_something_is_in_the_limits() {
+    let limits = read("docs/limits.md");
+    let documented: BTreeSet<(String, String)> = table_rows(&limits)
+        .iter()
+        .filter(|row| row.len() == 4 && row[1].ends_with(".rs`"))
+        .map(|row| (name_of(row), row[1].trim_matches('`').to_owned()))
+        .filter(|(name, _)| name.ends_with("_MAX"))
+        .collect();
+    let crates = root().join("crates");
+    let mut real = BTreeSet::new();
+    for (path, source) in sources() {
+        let Ok(file) = path.strip_prefix(&crates) else { continue };
+        let file = file.display().to_string();
+        let is_engine = file.starts_with("fanwire/src/") || file.starts_with("fanwire-ws/src/");
+        if !is_engine || file.contains("/sim/") || file.contains("tests") {
+            continue;
+        }
+        let names = source.lines().filter_map(|line| line.trim().split_once("const ")?.1.split_once(": "));
+        let bounds = names.filter(|(name, _)| name.ends_with("_MAX") && constant(&source, name).is_some());
+        real.extend(bounds.map(|(name, _)| (name.to_owned(), file.clone())));
+    }
+    // The mesh and the interest filter repeat the options' number of shards, and check that it is the same.
+    real.retain(|(name, file)| name != "SHARDS_MAX" || file.ends_with("options.rs"));
+    assert_eq!(documented, real, "the constants of docs/limits.md against those of the engine");
+}
+
+#[test]
+fn every_term_of_the_printed_sum_is_in_the_limits() {
+    let limits = read("docs/limits.md");
+    let (_, section) = limits.split_once("## The printed sum").expect("the section is there");
+    let (section, _) = section.split_once("\n## ").expect("another section follows");
+    let rows = table_rows(section).into_iter().filter(|row| row.len() == 3 && is_code(&row[1]));
+    let rows: Vec<_> = rows.map(|row| (row[0].clone(), row[1].trim_matches('`').to_owned())).collect();
+    let source = read("crates/fanwire/src/memory.rs");
+    let fields = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.strip_suffix(": u64,"));
+    let real: BTreeSet<String> = fields.map(str::to_owned).collect();
+    assert_eq!(rows.iter().map(|(_, field)| field.clone()).collect::<BTreeSet<_>>(), real);
+    // Each is printed under that name, and no other word stands before a number there.
+    let options = Options::default().shards(1).driver(DriverChoice::Epoll);
+    let server = Server::bind_with("127.0.0.1:0", options).expect("a port is free");
+    let printed = server.start(|_| Nothing).expect("it starts").memory().to_string();
+    for (term, _) in &rows {
+        assert!(printed.contains(term.as_str()), "{term} in {printed}");
+    }
+    let terms = printed.split([':', ';']).next().expect("a first part").matches(" + ").count() + 1;
+    assert_eq!(terms, 10, "the sum has these terms: {printed}");
+}
+
+struct Nothing;
+
+impl Handler for Nothing {
+    type Value = ();
+
+    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<()> {
+        Auth::accept(())
+    }
+
+    fn on_message(&mut self, _session: &mut Session<'_, ()>, _message: Message<'_>) {}
 }
 
 #[test]
@@ -94,8 +158,27 @@ fn files_and_functions_of_the_architecture_exist() {
 }
 
 #[test]
+fn tests_that_the_security_policy_names_exist() {
+    let sources = sources();
+    let text = read("SECURITY.md");
+    let (_, table) = text.split_once("## What is defended").expect("the section is there");
+    let rows = table_rows(table).into_iter().filter(|row| row.len() == 3 && row[2].contains('`'));
+    let mut count = 0;
+    for name in rows.flat_map(|row| quoted(&row[2]).collect::<Vec<_>>()) {
+        let known = if name.contains('/') {
+            root().join(&name).exists()
+        } else {
+            sources.iter().any(|(_, source)| defines(source, &name))
+        };
+        assert!(known, "SECURITY.md names {name}, which does not exist");
+        count += 1;
+    }
+    assert!(count >= 15, "the names are found: {count}");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
-    let mut documents = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    let mut documents = ["README.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name)).to_vec();
     documents.extend(files_below(&root().join("docs"), "md"));
     for document in documents {
         let text = without_fences(&fs::read_to_string(&document).expect("it was listed"));
@@ -147,21 +230,32 @@ fn counters() -> BTreeSet<String> {
     names.into_iter().filter(|name| !name.starts_with("closed_")).collect()
 }
 
-/// The value of a constant that is a number, a product or a shift of such.
-fn constant(source: &str, name: &str) -> Option<u64> {
+/// The value of a constant that is a number, a sum, a product or a shift of such, or a number of seconds.
+fn constant(source: &str, name: &str) -> Option<String> {
     let (_, rest) = source.split_once(&format!("const {name}: "))?;
     let (value, _) = rest.split_once(" = ")?.1.split_once(';')?;
-    evaluate(source, value)
+    if let Some(seconds) = value.strip_prefix("Duration::from_secs(") {
+        return Some(format!("{}s", seconds.trim_end_matches(')')));
+    }
+    evaluate(source, value).map(|value| value.to_string())
 }
 
 fn evaluate(source: &str, value: &str) -> Option<u64> {
+    let value = value.trim().trim_end_matches(" as u64");
+    if let Some((left, right)) = value.split_once(" - ") {
+        return Some(evaluate(source, left)? - evaluate(source, right)?);
+    }
+    let value = value.trim_start_matches('(').trim_end_matches(')');
     if let Some((left, right)) = value.split_once(" << ") {
         return Some(evaluate(source, left)? << evaluate(source, right)?);
     }
     if let Some((left, right)) = value.split_once(" * ") {
         return Some(evaluate(source, left)? * evaluate(source, right)?);
     }
-    value.replace('_', "").parse().ok().or_else(|| constant(source, value))
+    if value == "i32::MAX" {
+        return u64::try_from(i32::MAX).ok();
+    }
+    value.replace('_', "").parse().ok().or_else(|| constant(source, value)?.parse().ok())
 }
 
 fn defines(source: &str, function: &str) -> bool {
@@ -178,12 +272,12 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 // --- the documents ---
 
-/// Cells of all rows of the option tables: name, default, what is beyond, what tells.
+/// Cells of all rows of the option tables: name, default, what is beyond, what tells, the server's flag.
 fn option_rows() -> Vec<Vec<String>> {
     let limits = read("docs/limits.md");
     let (_, options) = limits.split_once("## Options").expect("the section is there");
     let (options, _) = options.split_once("\n## ").expect("another section follows");
-    table_rows(options).into_iter().filter(|row| is_code(&row[0])).collect()
+    table_rows(options).into_iter().filter(|row| is_code(&row[0]) && row.len() == 5).collect()
 }
 
 fn table_rows(text: &str) -> Vec<Vec<String>> {

@@ -10,12 +10,13 @@ mod client;
 mod process;
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     time::Duration,
 };
 
 use client::{Client, Received, http};
-use process::{Process, run_to_end};
+use process::{Process, run_to_end, said_by};
 
 /// How each test that moves messages is run. `auto` is io_uring where the system has it.
 const DRIVERS: [&str; 2] = ["auto", "epoll"];
@@ -417,4 +418,25 @@ fn congestion_control_that_is_unknown_is_an_error_with_advice() {
     let (code, errors) = run_to_end(&["--listen", "127.0.0.1:0", "--congestion-control", "nonesuch"]);
     assert_eq!(code, 1);
     assert!(errors.contains("nonesuch") && errors.contains("choose one of"), "{errors}");
+}
+
+/// docs/limits.md names a flag for every option that has one, and the server's own; `--help` has no others.
+#[test]
+fn flags_in_the_limits_are_those_of_the_help() {
+    let help = said_by(&["--help"]);
+    let words = help.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+    let mut real: BTreeSet<&str> = words.filter(|word| word.starts_with("--") && word.len() > 2).collect();
+    for own in ["--help", "--version"] {
+        assert!(real.remove(own), "{own}");
+    }
+    let limits = include_str!("../../../../docs/limits.md");
+    let (_, options) = limits.split_once("## Options").unwrap();
+    let (options, _) = options.split_once("\n## ").unwrap();
+    let cells = options.lines().filter(|line| line.starts_with("| `")).flat_map(|line| {
+        // The flag of an option stands last, a flag of the server's own first.
+        let cells: Vec<_> = line.trim_matches(['|', ' ']).split(" | ").collect();
+        [cells[0], cells[cells.len() - 1]]
+    });
+    let documented = cells.map(|cell| cell.trim_matches('`')).filter(|cell| cell.starts_with("--"));
+    assert_eq!(documented.collect::<BTreeSet<_>>(), real);
 }

@@ -105,6 +105,13 @@ pub(crate) fn run_to_end(arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
+/// Runs it for what it prints.
+pub(crate) fn said_by(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fanwire-server")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Lines by a thread of their own, so that waiting for one can end.
 fn lines_of(stdout: ChildStdout) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
