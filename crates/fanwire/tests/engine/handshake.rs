@@ -49,7 +49,7 @@ fn refusals_say_what_was_wrong(setup: Setup) {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let cases: [(String, u16, &str); 22] = [
         ("no HTTP at all\r\n\r\n".to_owned(), 400, "malformed request head"),
-        ("\u{16}\u{3}\u{1}\0\u{2}".to_owned(), 400, "malformed request head"),
+        ("\u{16}\u{3}\u{1}\0\u{2}".to_owned(), 400, "this port speaks no TLS"),
         (with("HTTP/1.1", "HTTP/3.7"), 400, "malformed request head"),
         (with("Upgrade: websocket", "Upgrade : websocket"), 400, "malformed request head"),
         (with("Upgrade: websocket\r\n", "Upgrade: websocket\r\n folded\r\n"), 400, "malformed request head"),
