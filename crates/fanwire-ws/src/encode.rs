@@ -83,6 +83,13 @@ mod tests {
     }
 
     #[test]
+    fn the_buffer_grows_once_and_by_what_is_needed() {
+        let mut out = Vec::new();
+        encode_frame(&mut out, true, Opcode::Binary, Some([1, 2, 3, 4]), &[7; 1000]);
+        assert_eq!((out.len(), out.capacity()), (1008, 1008));
+    }
+
+    #[test]
     fn close_frames_bear_code_and_reason() {
         let mut out = Vec::new();
         encode_close(&mut out, None, CloseCode::NORMAL, "bye");

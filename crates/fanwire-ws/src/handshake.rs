@@ -5,11 +5,15 @@
 //! Bounds  heads up to a limit, at most 100 header fields, one allocation per head parsed
 //! Source  RFC 6455 sections 4 and 11.3; RFC 7230
 
+mod body;
 mod headers;
+mod host;
 mod key;
+mod offers;
 mod refusal;
 mod request;
 mod response;
+mod target;
 mod write;
 
 pub use headers::HEADERS_MAX;

@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "63 bits")]
+    fn lengths_of_64_bits_are_never_sent() {
+        header(true, Opcode::Binary, None, 1 << 63).encode(&mut [0; HEADER_BYTES_MAX]);
+    }
+
+    #[test]
+    #[should_panic(expected = "control frames")]
+    fn fragmented_control_frames_are_never_sent() {
+        header(false, Opcode::Ping, None, 0).encode(&mut [0; HEADER_BYTES_MAX]);
+    }
+
+    #[test]
     #[should_panic(expected = "control frames")]
     fn long_control_frames_are_never_sent() {
         header(true, Opcode::Ping, None, 126).encode(&mut [0; HEADER_BYTES_MAX]);

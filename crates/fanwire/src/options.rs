@@ -143,7 +143,8 @@ options! {
     /// Let several sockets listen on one port (SO_REUSEPORT). Default false: a second server of the same user
     /// would take half of the connections without an error.
     reuse_port: bool = false;
-    /// Length of a request head in bytes. Default 16 KiB: twice what common servers take, for long cookies. Beyond: 431.
+    /// Length of a request head in bytes. Default 16 KiB: twice what common servers take, for long cookies. Beyond:
+    /// 431, or 414 if the request line alone is that long.
     head_bytes_max: u32 = 16 << 10;
     /// Length of each receive buffer. Default 16 KiB: a message inside one is handed over without a copy.
     receive_buffer_bytes: u32 = 16 << 10;

@@ -92,7 +92,7 @@ stats! {
     handshakes_abandoned,
     /// Requests answered 400.
     refused_malformed,
-    /// Requests answered 431.
+    /// Requests answered 414 or 431.
     refused_head_too_large,
     /// Requests answered 405.
     refused_method,

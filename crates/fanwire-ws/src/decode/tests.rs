@@ -437,6 +437,40 @@ fn a_short_budget_is_used_to_the_last_byte() {
     decoder.release(&mut budget);
 }
 
+#[test]
+fn a_released_decoder_is_at_its_end_and_keeps_its_error() {
+    let mut budget = Budget::new(100);
+    let mut decoder = Decoder::new();
+    decoder.release(&mut budget);
+    let mut sound = frame(true, Opcode::Text, KEY, b"a");
+    let bytes = sound.len();
+    assert_eq!(decoder.decode(&SERVER, &mut budget, &mut sound), (bytes, Ok(Event::Partial)));
+    let mut decoder = Decoder::new();
+    let error = Err(Violation::ReservedBits.into());
+    assert_eq!(decoder.decode(&SERVER, &mut budget, &mut [0xC1]), (1, error));
+    decoder.release(&mut budget);
+    assert_eq!(decoder.decode(&SERVER, &mut budget, &mut [0x81]), (1, error));
+}
+
+#[test]
+fn a_piece_that_fills_what_is_held_takes_no_more() {
+    let mut budget = Budget::new(1000);
+    let mut decoder = Decoder::new();
+    let mut held = Vec::new();
+    for (opcode, bytes) in [
+        (Opcode::Binary, 10),
+        (Opcode::Continuation, 10),
+        (Opcode::Continuation, 5),
+        (Opcode::Continuation, 15),
+    ] {
+        let mut fragment = frame(false, opcode, KEY, &[1; 15][..bytes]);
+        assert_eq!(decoder.decode(&SERVER, &mut budget, &mut fragment).1, Ok(Event::Partial));
+        held.push(decoder.assembled_bytes());
+    }
+    assert_eq!(held, [10, 20, 40, 40]);
+    decoder.release(&mut budget);
+}
+
 /// A frame as a peer might send it: mostly sound, now and then not.
 fn any_frame(masked: bool) -> impl Strategy<Value = Vec<u8>> {
     let mask = if masked { any::<[u8; 4]>().prop_map(Some).boxed() } else { Just(None).boxed() };

@@ -1,6 +1,7 @@
 //! Why a request is not answered with 101, and what it is answered with.
 //!
-//! Source  RFC 6455 sections 4.2.1, 4.2.2 and 4.4; RFC 7230 sections 3 and 5.4; RFC 6585 section 5
+//! Source  RFC 6455 sections 4.2.1, 4.2.2 and 4.4; RFC 7230 sections 3 and 5.4; RFC 7231 section 6.5;
+//!         RFC 6585 section 5
 
 use super::write::write_response;
 
@@ -27,11 +28,16 @@ impl Refusal {
     }
 
     /// Appends the whole response, which ends the connection; without the body if `head_only` (the request was HEAD).
+    /// 426 also says to what protocol to upgrade.
     ///
     /// # Panics
     /// If the header is not one that can be sent, as in [`write_response`].
     pub fn write(&self, out: &mut Vec<u8>, head_only: bool) {
-        write_response(out, self.status, self.header.as_slice(), TEXT, self.text.as_bytes(), head_only);
+        // RFC 7231 s6.5.15: 426 names the protocol in `Upgrade`, which `Connection` lists (RFC 7230 s6.7).
+        let upgrade: &[_] =
+            if self.status == 426 { &[("Upgrade", "websocket"), ("Connection", "Upgrade")] } else { &[] };
+        let headers = [upgrade, self.header.as_slice()].concat();
+        write_response(out, self.status, &headers, TEXT, self.text.as_bytes(), head_only);
     }
 }
 
@@ -48,9 +54,18 @@ pub enum HeadError {
     /// An HTTP/1.1 request without a `Host`.
     #[error("no Host header")]
     HostMissing,
+    /// A `Host` that is no host and port, or another one than the target names.
+    #[error("Host header is no host, or not the target's")]
+    HostInvalid,
+    /// `Content-Length` and `Transfer-Encoding` do not say clearly where the body ends.
+    #[error("unclear where the body ends")]
+    BodyUnclear,
     /// A header that may stand only once stands more than once.
     #[error("{0} header more than once")]
     Repeated(&'static str),
+    /// The request line alone has more bytes than `HeadLimits::bytes_max`.
+    #[error("request target too long")]
+    TargetTooLong,
     /// The head has more bytes than `HeadLimits::bytes_max`.
     #[error("request head too large")]
     TooLarge,
@@ -60,7 +75,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The answer: 431 if it was too much, else 400.
+    /// The answer: 414 or 431 if it was too much, else 400.
     pub const fn refusal(self) -> Refusal {
         match self {
             HeadError::Malformed => Refusal::new(400, "malformed request head\n"),
@@ -68,9 +83,16 @@ impl HeadError {
                 Refusal::new(400, "this port speaks no TLS: use ws://, or a proxy that ends TLS\n")
             }
             HeadError::HostMissing => Refusal::new(400, "the Host header is missing\n"),
+            HeadError::HostInvalid => {
+                Refusal::new(400, "the Host header is no host, or not the one of the target\n")
+            }
+            HeadError::BodyUnclear => {
+                Refusal::new(400, "the request does not say clearly where its body ends\n")
+            }
             HeadError::Repeated(_) => {
                 Refusal::new(400, "a header that may stand once stands more than once\n")
             }
+            HeadError::TargetTooLong => Refusal::new(414, "request target too long\n"),
             HeadError::TooLarge => Refusal::new(431, "request head too large\n"),
             HeadError::TooManyHeaders => Refusal::new(431, "too many header fields\n"),
         }
@@ -93,12 +115,29 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_431_and_all_else_400() {
+    fn a_refusal_for_the_version_names_the_protocol_and_its_version() {
+        let mut out = Vec::new();
+        Refusal::new(426, "").with_header("Sec-WebSocket-Version", "13").write(&mut out, false);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with(
+            "\r\nConnection: close\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\n"
+        ));
+    }
+
+    #[test]
+    fn too_much_is_414_or_431_and_all_else_400() {
+        assert_eq!(HeadError::TargetTooLong.refusal().status, 414);
         assert_eq!(HeadError::TooLarge.refusal().status, 431);
         assert_eq!(HeadError::TooManyHeaders.refusal().status, 431);
-        for error in
-            [HeadError::Malformed, HeadError::Tls, HeadError::HostMissing, HeadError::Repeated("Host")]
-        {
+        for error in [
+            HeadError::Malformed,
+            HeadError::Tls,
+            HeadError::HostMissing,
+            HeadError::HostInvalid,
+            HeadError::BodyUnclear,
+            HeadError::Repeated("Host"),
+        ] {
             assert_eq!(error.refusal().status, 400);
         }
     }

@@ -3,13 +3,18 @@
 //! In      the bytes of a connection from its start, possibly too few
 //! Out     a borrowed head and its length, or why it is refused
 //! Bounds  `HeadLimits::bytes_max`, 100 header fields; one allocation per whole head
-//! Source  RFC 6455 section 4.2.1; RFC 7230 sections 3, 5.3 and 5.4
+//! Source  RFC 6455 section 4.2.1; RFC 7230 sections 3 and 5.4, of whose choices the strict ones are taken:
+//!         a proxy that reads a head otherwise than we do is how requests are smuggled
 
 use std::borrow::Cow;
 
+use super::body::check_body;
 use super::headers::{self, Headers};
+use super::host::is_host;
 use super::key::{accept_key, is_key};
+use super::offers::{are_extensions, are_protocols};
 use super::refusal::{HeadError, Refusal};
+use super::target::Target;
 
 /// The head of an HTTP/1 request, borrowed from the bytes received.
 #[derive(Debug, Clone)]
@@ -27,7 +32,8 @@ impl<'a> RequestHead<'a> {
     /// Cost: `O(bytes)` on every call, so a head that arrives in pieces is read again from its start.
     ///
     /// # Errors
-    /// As soon as the bytes show it. `TooLarge` also if `bytes` reach the limit without a whole head.
+    /// As soon as the bytes show it. `TooLarge` and `TargetTooLong` also if `bytes` reach the limit without a
+    /// whole head.
     pub fn parse(
         bytes: &'a [u8],
         limits: &HeadLimits,
@@ -36,15 +42,19 @@ impl<'a> RequestHead<'a> {
         let mut request = httparse::Request::new(&mut []);
         let head_bytes = match request.parse_with_uninit_headers(bytes, &mut room) {
             Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+            Ok(httparse::Status::Partial) if has_bare_line_feed(bytes) => return Err(HeadError::Malformed),
             Ok(httparse::Status::Partial) if bytes.len() < limits.bytes_max => return Ok(None),
-            Ok(httparse::Status::Partial) => return Err(HeadError::TooLarge),
+            Ok(httparse::Status::Partial) => return Err(too_large(bytes, limits)),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
             // RFC 8446 s5.1: a record of type handshake, version 3.x.
             Err(_) if bytes.starts_with(&[0x16, 0x03]) => return Err(HeadError::Tls),
             Err(_) => return Err(HeadError::Malformed),
         };
         if head_bytes > limits.bytes_max {
-            return Err(HeadError::TooLarge);
+            return Err(too_large(bytes, limits));
+        }
+        if has_bare_line_feed(&bytes[..head_bytes]) {
+            return Err(HeadError::Malformed);
         }
         let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
         else {
@@ -72,14 +82,12 @@ impl<'a> RequestHead<'a> {
 
     /// The target's path, without query, still percent-encoded.
     pub fn path(&self) -> &'a str {
-        let (path, _) = self.path_and_query();
-        path
+        Target::parse(self.target).path
     }
 
     /// The target's query, after the `?`, still percent-encoded.
     pub fn query(&self) -> Option<&'a str> {
-        let (_, query) = self.path_and_query();
-        query
+        Target::parse(self.target).query
     }
 
     /// The value of the first parameter of the query with this name: percent-decoded, `+` as a space. `None` also if
@@ -146,11 +154,26 @@ impl<'a> RequestHead<'a> {
             let refusal = Refusal::new(426, "Sec-WebSocket-Version must be 13\n");
             return Err(refusal.with_header("Sec-WebSocket-Version", "13"));
         }
-        match self.header("Sec-WebSocket-Key") {
-            Some(key) if is_key(key) => Ok(Upgrade { key }),
-            Some(_) => Err(Refusal::new(400, "Sec-WebSocket-Key must be 16 bytes in base64\n")),
-            None => Err(Refusal::new(400, "the Sec-WebSocket-Key header is missing\n")),
+        let key = match self.header("Sec-WebSocket-Key") {
+            Some(key) if is_key(key) => key,
+            Some(_) => return Err(Refusal::new(400, "Sec-WebSocket-Key must be 16 bytes in base64\n")),
+            None => return Err(Refusal::new(400, "the Sec-WebSocket-Key header is missing\n")),
+        };
+        self.check_offers()?;
+        Ok(Upgrade { key })
+    }
+
+    /// RFC 6455 s4.2.1 and s9.1: what breaks the grammar of these lists is refused, not skipped.
+    fn check_offers(&self) -> Result<(), Refusal> {
+        const PROTOCOLS: &str = "Sec-WebSocket-Protocol";
+        const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+        if self.header(PROTOCOLS).is_some() && !are_protocols(self.headers.all(PROTOCOLS)) {
+            return Err(Refusal::new(400, "Sec-WebSocket-Protocol must be a list of tokens\n"));
         }
+        if self.header(EXTENSIONS).is_some() && !are_extensions(self.headers.all(EXTENSIONS)) {
+            return Err(Refusal::new(400, "Sec-WebSocket-Extensions must be a list of extensions\n"));
+        }
+        Ok(())
     }
 
     fn has_body(&self) -> bool {
@@ -164,19 +187,20 @@ impl<'a> RequestHead<'a> {
                 return Err(HeadError::Repeated(name));
             }
         }
-        // RFC 7230 s5.4: a request of HTTP/1.1 without a Host is answered with 400.
-        if self.version == 1 && self.header("Host").is_none() {
-            return Err(HeadError::HostMissing);
-        }
-        Ok(())
+        check_body(&self.headers, self.version)?;
+        self.check_host()
     }
 
-    fn path_and_query(&self) -> (&'a str, Option<&'a str>) {
-        let local = strip_authority(self.target);
-        match local.split_once('?') {
-            Some((path, query)) => (or_root(path), Some(query)),
-            None => (or_root(local), None),
-        }
+    fn check_host(&self) -> Result<(), HeadError> {
+        let Some(host) = self.header("Host") else {
+            // RFC 7230 s5.4: a request of HTTP/1.1 without a Host is answered with 400.
+            return if self.version == 1 { Err(HeadError::HostMissing) } else { Ok(()) };
+        };
+        // The same section: a client sends the authority of the target. Where the two differ, RFC 9112 s3.2.2
+        // has us believe the target, and some proxy may have believed the other.
+        let authority = Target::parse(self.target).authority.unwrap_or_default().as_bytes();
+        let is_the_target = authority.is_empty() || authority.eq_ignore_ascii_case(host);
+        if is_host(host) && is_the_target { Ok(()) } else { Err(HeadError::HostInvalid) }
     }
 }
 
@@ -212,22 +236,19 @@ impl<'a> Upgrade<'a> {
     }
 }
 
-/// What follows scheme and host, if the target has them: clients of proxies send the absolute form, and servers must
-/// take it (RFC 7230 s5.3.2).
-fn strip_authority(target: &str) -> &str {
-    if target.starts_with('/') {
-        return target;
+/// What of a head that has no end within the limit is too much: its first line, or all of it.
+fn too_large(bytes: &[u8], limits: &HeadLimits) -> HeadError {
+    let mut rest = &bytes[..bytes.len().min(limits.bytes_max)];
+    while let Some(after) = rest.strip_prefix(b"\r\n") {
+        rest = after;
     }
-    let Some((_, after)) = target.split_once("://") else { return target };
-    match after.find(['/', '?']) {
-        Some(end) => &after[end..],
-        None => "",
-    }
+    // RFC 7230 s3.1.1: a target longer than we read is answered with 414.
+    if rest.contains(&b'\n') { HeadError::TooLarge } else { HeadError::TargetTooLong }
 }
 
-/// An empty path is the root (RFC 7230 s2.7.3).
-fn or_root(path: &str) -> &str {
-    if path.is_empty() { "/" } else { path }
+/// RFC 7230 s3.5 leaves it to us whether a line may end with LF alone. Proxies differ in it, so it may not.
+fn has_bare_line_feed(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'\n') || bytes.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
 }
 
 /// `component` percent-decoded, with `+` as a space; `None` if an escape is broken or the result is not UTF-8.

@@ -181,6 +181,10 @@ mod tests {
 
     #[test]
     fn endless_heads_are_refused() {
+        let start = "HTTP/1.1 200 OK\r\nA: ";
+        let partial = |bytes: usize| format!("{start}{}", "x".repeat(bytes - start.len()));
+        assert!(matches!(ClientResponse::parse(partial(RESPONSE_BYTES_MAX - 1).as_bytes(), &KEY), Ok(None)));
+        assert_eq!(error(&partial(RESPONSE_BYTES_MAX)), Some(ResponseError::TooLarge));
         let long = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(RESPONSE_BYTES_MAX));
         assert_eq!(error(&long), Some(ResponseError::TooLarge));
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(101));

@@ -248,6 +248,79 @@ mod tests {
         );
     }
 
+    /// As the registry of HTTP status codes has them.
+    #[test]
+    fn usual_statuses_have_their_own_reason_phrase() {
+        let phrases = [
+            (200, "OK"),
+            (201, "Created"),
+            (202, "Accepted"),
+            (204, "No Content"),
+            (301, "Moved Permanently"),
+            (302, "Found"),
+            (303, "See Other"),
+            (304, "Not Modified"),
+            (307, "Temporary Redirect"),
+            (308, "Permanent Redirect"),
+            (400, "Bad Request"),
+            (401, "Unauthorized"),
+            (402, "Payment Required"),
+            (403, "Forbidden"),
+            (404, "Not Found"),
+            (405, "Method Not Allowed"),
+            (406, "Not Acceptable"),
+            (408, "Request Timeout"),
+            (409, "Conflict"),
+            (410, "Gone"),
+            (411, "Length Required"),
+            (413, "Content Too Large"),
+            (414, "URI Too Long"),
+            (415, "Unsupported Media Type"),
+            (417, "Expectation Failed"),
+            (421, "Misdirected Request"),
+            (422, "Unprocessable Content"),
+            (426, "Upgrade Required"),
+            (428, "Precondition Required"),
+            (429, "Too Many Requests"),
+            (431, "Request Header Fields Too Large"),
+            (500, "Internal Server Error"),
+            (501, "Not Implemented"),
+            (502, "Bad Gateway"),
+            (503, "Service Unavailable"),
+            (504, "Gateway Timeout"),
+            (505, "HTTP Version Not Supported"),
+        ];
+        for (status, phrase) in phrases {
+            let response = text(|out| write_response(out, status, &[], "", b"", false));
+            assert_eq!(response.lines().next(), Some(format!("HTTP/1.1 {status} {phrase}").as_str()));
+        }
+    }
+
+    #[test]
+    fn requests_bear_what_they_ask_for() {
+        let request = ClientRequest {
+            host: "example.org",
+            target: "/ws",
+            key: *b"the sample nonce",
+            origin: Some("https://example.org"),
+            protocols: &["b", "a"],
+            headers: &[("X-Test", "yes")],
+        };
+        let expected = "GET /ws HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Origin: https://example.org\r\nSec-WebSocket-Protocol: b\r\nSec-WebSocket-Protocol: a\r\n\
+            X-Test: yes\r\n\r\n";
+        assert_eq!(text(|out| request.write(out)), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "breaks its line")]
+    fn an_empty_target_panics() {
+        let request =
+            ClientRequest { host: "a", target: "", key: [0; 16], origin: None, protocols: &[], headers: &[] };
+        text(|out| request.write(out));
+    }
+
     #[test]
     fn names_are_tokens_and_values_stay_in_their_line() {
         assert!(is_header_name("X-Request-Id") && is_header_name("chat.v1") && is_header_name("a|b~c"));

@@ -366,7 +366,7 @@ impl<D: Driver> Core<D> {
             405 => counters.refused_method.add(1),
             408 => counters.refused_timeout.add(1),
             426 => counters.refused_version.add(1),
-            431 => counters.refused_head_too_large.add(1),
+            414 | 431 => counters.refused_head_too_large.add(1),
             503 => counters.refused_capacity.add(1),
             _ => counters.refused_malformed.add(1),
         }

@@ -12,6 +12,7 @@ in_every_world!(
     the_peer_closes,
     the_peer_closes_without_a_code,
     the_peer_closes_behind_messages,
+    nothing_behind_the_peers_close_frame_is_answered,
     the_server_closes,
     the_server_closes_with_a_code_and_reason,
     codes_that_must_not_be_sent_become_1000,
@@ -66,6 +67,23 @@ fn the_peer_closes_behind_messages(setup: Setup) {
     client.expect_close(1_000);
     client.expect_end();
     check_end(&world, CloseKind::Peer, 1_000);
+}
+
+/// RFC 6455 s5.5.2: a ping is answered unless a close frame was received before it. In one segment: what
+/// comes later finds the connection closed.
+fn nothing_behind_the_peers_close_frame_is_answered(setup: Setup) {
+    let world = World::start_faulty(setup, Options::default(), Faults::none());
+    let mut client = world.client("c");
+    let frames = [
+        client.frame_bytes(true, Opcode::Close, &1_000u16.to_be_bytes()),
+        client.frame_bytes(true, Opcode::Ping, b"late"),
+        client.script_bytes("send late 1"),
+    ];
+    client.raw(&frames.concat());
+    client.expect_close(1_000);
+    client.expect_end();
+    check_end(&world, CloseKind::Peer, 1_000);
+    assert!(world.log.lock().messages.is_empty());
 }
 
 fn the_server_closes(setup: Setup) {

@@ -1,15 +1,17 @@
 //! Frames: what a peer's bytes get, however they are cut.
 
 use fanwire::{CloseKind, Kind, Options, Raw};
-use fanwire_ws::Opcode;
+use fanwire_ws::{Opcode, encode_frame};
 
 use crate::{
-    common::{End, Incoming, Setup, World},
+    common::{End, Incoming, Received, Setup, World, request_head},
     in_every_world,
 };
 
 in_every_world!(
     violations_get_their_close_code_and_not_a_reset,
+    nothing_behind_a_violation_is_processed,
+    frames_of_the_server_are_unmasked_whole_and_of_the_shortest_form,
     a_message_over_the_read_limit_gets_1009_as_soon_as_its_header_says_so,
     a_message_up_to_the_read_limit_is_taken,
     fragments_are_put_together,
@@ -57,6 +59,59 @@ fn violations_get_their_close_code_and_not_a_reset(setup: Setup) {
         drop(client);
         assert_eq!(world.closed(name).reason.kind(), CloseKind::Violation, "{name}");
     }
+}
+
+fn nothing_behind_a_violation_is_processed(setup: Setup) {
+    let world = World::start(setup, Options::default());
+    let mut client = world.client("c");
+    let behind = [
+        client.script_bytes("send late 1"),
+        client.frame_bytes(true, Opcode::Ping, b"late"),
+        client.frame_bytes(true, Opcode::Close, &1_000u16.to_be_bytes()),
+    ];
+    client.raw(&[b"\x81\x02hi".to_vec(), behind.concat()].concat());
+    client.expect_close(1_002);
+    client.expect_end();
+    assert_eq!(world.closed("c").reason.kind(), CloseKind::Violation);
+    assert!(world.log.lock().messages.is_empty());
+}
+
+/// Every byte that a session gets, at each border of the length's forms, control frames included.
+fn frames_of_the_server_are_unmasked_whole_and_of_the_shortest_form(setup: Setup) {
+    let world = World::start(setup, Options::default().codec(Raw));
+    let mut wire = world.wire();
+    wire.send(&request_head("/ws?name=raw", &[]));
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\n") {
+        assert_eq!(wire.receive(&mut received), Received::Bytes);
+    }
+    let mut exchange = |sent: &[u8], opcode, expected: &[u8]| {
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, true, opcode, Some([0x37, 0xfa, 0x21, 0x3d]), sent);
+        wire.send(&frame);
+        received.clear();
+        while received.len() < expected.len() {
+            assert_eq!(wire.receive(&mut received), Received::Bytes);
+        }
+        assert!(
+            received == expected,
+            "{} bytes begin with {:x?}",
+            expected.len(),
+            &received[..received.len().min(12)]
+        );
+    };
+    for bytes in [0usize, 1, 125, 126, 127, 65_535, 65_536, 300_000] {
+        let payload: String = ('a'..='z').cycle().take(bytes).collect();
+        let head = match bytes {
+            0..=125 => vec![0x81, u8::try_from(bytes).unwrap()],
+            126..=65_535 => [&[0x81, 126], &u16::try_from(bytes).unwrap().to_be_bytes()[..]].concat(),
+            _ => [&[0x81, 127], &(bytes as u64).to_be_bytes()[..]].concat(),
+        };
+        let line = format!("send x {payload}");
+        exchange(line.as_bytes(), Opcode::Text, &[head, payload.into_bytes()].concat());
+    }
+    exchange(b"hi", Opcode::Ping, b"\x8a\x02hi");
+    exchange(&1_000u16.to_be_bytes(), Opcode::Close, b"\x88\x02\x03\xe8");
 }
 
 fn a_message_over_the_read_limit_gets_1009_as_soon_as_its_header_says_so(setup: Setup) {
@@ -110,7 +165,7 @@ fn fragments_are_put_together(setup: Setup) {
 fn a_byte_at_a_time_is_enough(setup: Setup) {
     let world = World::start(setup, Options::default());
     let mut wire = world.wire();
-    for byte in crate::common::request_head("/ws?name=slow", &[]) {
+    for byte in request_head("/ws?name=slow", &[]) {
         wire.send(&[byte]);
     }
     let mut client = crate::common::Client::await_open(wire).unwrap();

@@ -4,6 +4,7 @@ use fanwire::{Auth, Options, sim::Faults};
 
 use crate::{
     common::{Client, End, Received, Response, Setup, World, request_head},
+    heads::read_head,
     in_every_world, on_real_sockets, on_the_simulator,
 };
 
@@ -77,7 +78,12 @@ fn refusals_say_what_was_wrong(setup: Setup) {
         let header = |name| response.header(name);
         match status {
             405 => assert_eq!(header("Allow"), Some("GET")),
-            426 => assert_eq!(header("Sec-WebSocket-Version"), Some("13")),
+            426 => {
+                assert_eq!(
+                    (header("Sec-WebSocket-Version"), header("Upgrade")),
+                    (Some("13"), Some("websocket"))
+                );
+            }
             _ => {}
         }
     }
@@ -125,8 +131,11 @@ fn heads_that_are_too_large_get_431(setup: Setup) {
     let response = world.request(request_head("/ws", &[("X-Long", &long)]));
     check_refusal(&response, 431, "too large");
     // Without an end in sight it is not waited for.
-    let response = world.request(format!("GET /{long}"));
+    let response = world.request(format!("GET / HTTP/1.1\r\nX-Long: {long}"));
     check_refusal(&response, 431, "too large");
+    // RFC 7230 s3.1.1
+    check_refusal(&world.request(format!("GET /{long}")), 414, "target too long");
+    assert_eq!(world.stats().total.refused_head_too_large, 3);
     let many: Vec<_> = (0..101).map(|_| ("A", "")).collect();
     let world = World::start(setup, Options::default());
     check_refusal(&world.request(request_head("/ws", &many)), 431, "too many header fields");
@@ -224,11 +233,7 @@ fn a_subprotocol_is_chosen_from_those_offered(setup: Setup) {
             &[("Sec-WebSocket-Protocol", "chat.v1, chat.v2")],
         );
         wire.send(&head);
-        let mut answer = Vec::new();
-        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
-            wire.receive(&mut answer);
-        }
-        let answer = String::from_utf8(answer).unwrap();
+        let (answer, _) = read_head(&mut *wire);
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         assert_eq!(answer.contains(&format!("Sec-WebSocket-Protocol: {chosen}\r\n")), expected, "{answer}");
     }
@@ -412,7 +417,7 @@ fn handshakes_are_paced_and_none_is_lost(setup: Setup) {
 
 /// The refusal is whole, closes the connection, and is not cut by a reset.
 #[track_caller]
-fn check_refusal(response: &Response, status: u16, text: &str) {
+pub(crate) fn check_refusal(response: &Response, status: u16, text: &str) {
     assert_eq!(response.status, status, "{response:?}");
     assert!(response.body.contains(text), "{response:?}");
     assert_eq!(response.header("Connection"), Some("close"), "{response:?}");

@@ -11,6 +11,7 @@ mod fan_out;
 mod frames;
 mod handles;
 mod handshake;
+mod heads;
 mod pressure;
 mod response;
 mod server;
