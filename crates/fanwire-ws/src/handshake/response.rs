@@ -42,6 +42,10 @@ impl<'a> ClientResponse<'a> {
             }
             Err(_) => return Err(ResponseError::Malformed),
         };
+        // A head must not pass because it came in one piece.
+        if head_bytes > RESPONSE_BYTES_MAX {
+            return Err(ResponseError::TooLarge);
+        }
         let status = response.code.ok_or(ResponseError::Malformed)?;
         let reason = response.reason.unwrap_or_default();
         let response = ClientResponse { status, reason, headers: Headers::new(response.headers) };
@@ -189,5 +193,13 @@ mod tests {
         assert_eq!(error(&long), Some(ResponseError::TooLarge));
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(101));
         assert_eq!(error(&many), Some(ResponseError::TooLarge));
+    }
+
+    #[test]
+    fn a_head_that_is_too_large_is_refused_also_if_it_comes_at_once() {
+        let padded = |bytes: usize| format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(bytes - 24));
+        let largest = padded(RESPONSE_BYTES_MAX);
+        assert!(matches!(ClientResponse::parse(largest.as_bytes(), &KEY), Ok(Some((_, RESPONSE_BYTES_MAX)))));
+        assert_eq!(error(&padded(RESPONSE_BYTES_MAX + 1)), Some(ResponseError::TooLarge));
     }
 }
