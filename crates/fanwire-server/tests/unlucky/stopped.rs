@@ -15,9 +15,9 @@ in_every_setup!(a_stop_closes_nobody);
 /// It stands for several idle time-outs. Everybody stays, gets everything, and goes on answering pings; who does not
 /// answer them afterwards still ends.
 fn a_stop_closes_nobody(setup: Setup) {
-    let arguments = [&crate::SMALL[..], &["--ping", "400ms", "--idle", "1s"]].concat();
+    let arguments = [&crate::SMALL[..], &["--ping", "400ms", "--idle", "2s"]].concat();
     let server = Process::start(setup, &arguments);
-    stand_still(setup, &server, Duration::from_secs(4), 3);
+    stand_still(setup, &server, Duration::from_secs(8), 3);
 }
 
 /// The same with all times at their defaults. It takes a minute and a half.
