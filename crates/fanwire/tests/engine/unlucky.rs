@@ -12,6 +12,7 @@ use crate::{
 in_every_world!(
     a_drain_first_delivers_what_other_threads_had_published,
     a_drain_first_delivers_what_other_shards_had_published,
+    an_id_generator_that_panics_costs_the_id_alone,
 );
 on_the_simulator!(a_pause_shorter_than_the_ping_interval_closes_nobody, a_pause_without_pings_closes_nobody,);
 
@@ -45,6 +46,17 @@ fn a_drain_first_delivers_what_other_shards_had_published(setup: Setup) {
     }
     source.finish_close(1_001);
     assert_eq!(world.ended().cut, 0);
+}
+
+fn an_id_generator_that_panics_costs_the_id_alone(setup: Setup) {
+    let world = World::start(setup, Options::default().id_generator(|| panic!("asked to panic for an id")));
+    for number in 1..=2 {
+        let mut client = world.client(&format!("c{number}"));
+        client.script("id");
+        client.expect("id", "\"\"");
+        client.close();
+        assert_eq!(world.stats().total.hook_panics, number);
+    }
 }
 
 /// A client that answers every ping may be one interval behind; a pause comes on top.
