@@ -317,7 +317,7 @@ impl Peer {
             Door::Panic => &[500, 408, 503],
             Door::Post => &[405, 408, 503],
             Door::OldVersion => &[426, 408, 503],
-            Door::LongHead => &[431, 408, 503],
+            Door::LongHead => &[414, 408, 503],
             Door::ParkAndTalk => &[101, 400, 401, 408, 503],
             Door::Plain => &[404, 408, 503],
             Door::TakeOver => &[200, 408, 503],
