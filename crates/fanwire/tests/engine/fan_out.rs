@@ -1,5 +1,7 @@
 //! Fan-out: who gets a publish, and in which order.
 
+use std::time::Duration;
+
 use fanwire::{Options, PublishError, SubscribeError, sim::Faults};
 
 use crate::{
@@ -233,7 +235,9 @@ fn a_shard_without_a_subscriber_gets_nothing(setup: Setup) {
 }
 
 fn a_hundred_thousand_messages_to_fifty_sessions_all_arrive(setup: Setup) {
-    let world = World::start_faulty(setup, Options::default(), Faults::none());
+    // No pings among the messages, however long a busy machine takes.
+    let options = Options::default().ping_interval(Duration::ZERO).idle_timeout(Duration::ZERO);
+    let world = World::start_faulty(setup, options, Faults::none());
     let mut readers = subscribers(&world, 50, "t");
     let publisher = world.publisher();
     let (total, chunk) = if setup.is_sim() { (20_000, 200) } else { (100_000, 200) };
