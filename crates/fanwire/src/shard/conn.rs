@@ -213,6 +213,8 @@ impl<D: Driver> Core<D> {
     /// What is queued is the last that the connection sends; then it lingers.
     pub(crate) fn finish(&mut self, slot: u32) {
         self.enter(slot, State::Finishing);
+        // Nobody will go on with it: it must not take the others' room until the socket is closed.
+        self.take_held(slot);
         self.conns[slot as usize].read_bytes = 0;
         self.resume_reading(slot);
         self.out.finish(slot);

@@ -260,6 +260,20 @@ fn broken_connections_are_found() {
     finds("the gauge frames_live shows", |core| core.counters().frames_live.set(1));
 }
 
+/// Found by the simulation, seed 2417: it was in the way of others until its connection was cut.
+#[test]
+fn held_input_of_a_session_that_is_refused_is_given_up_at_once() {
+    let mut world = World::new();
+    let core = world.core();
+    core.pause_for_later(ASSEMBLING);
+    let early = Early { bytes: vec![0; 5], is_held: true, ..Early::default() };
+    core.conns[ASSEMBLING as usize].early = Some(Box::new(early));
+    core.held_bytes = 5;
+    core.close_violated(ASSEMBLING, fanwire_ws::CloseCode::TRY_AGAIN_LATER, "no memory");
+    assert_eq!(core.held_bytes, 0);
+    assert!(core.conns[ASSEMBLING as usize].early.is_none());
+}
+
 #[test]
 fn broken_tables_are_found() {
     finds("whose session is not open", |core| {
