@@ -57,10 +57,12 @@ mod tests {
 
     fn broken(corrupt: impl Fn(&mut FrameTable), refs: &[u32]) -> String {
         let mut table = FrameTable::new();
-        table.insert(Frame::raw(b"HTTP/1.1 "));
+        let response = Frame::raw(b"HTTP/1.1 ");
+        let response_bytes = FrameTable::bytes_of(&response);
+        table.insert(response);
         let id = table.insert(Frame::raw(b"123"));
         table.retain(id);
-        assert_eq!(table.audit(&[1, 2]), Ok(9));
+        assert_eq!(table.audit(&[1, 2]), Ok(response_bytes));
         corrupt(&mut table);
         table.audit(refs).unwrap_err()
     }
