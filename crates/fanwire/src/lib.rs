@@ -56,6 +56,7 @@ mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
+mod sync;
 
 pub use close::{CloseKind, CloseReason};
 pub use codec::{Codec, Json, Message, Raw};

@@ -9,10 +9,7 @@ use std::{
     any::Any,
     collections::VecDeque,
     os::fd::OwnedFd,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -31,6 +28,10 @@ use crate::{
         topic_counts::TopicCounts,
     },
     stats::{Counters, Stats},
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 /// One server's common ground.
@@ -416,3 +417,6 @@ pub(crate) fn bits(mut mask: u64) -> impl Iterator<Item = usize> {
         })
     })
 }
+
+#[cfg(all(loom, test))]
+mod models;

@@ -4,9 +4,10 @@
 //! Out     the state, to any thread, as long as the slot is not used again
 //! Bounds  8 bytes per slot; grows by doubling, never moves and never shrinks; a read takes no lock
 
-use std::sync::{
+use crate::sync::{
     OnceLock,
     atomic::{AtomicU64, Ordering},
+    table_len,
 };
 
 /// The states of one shard's slots. What a state means is the writer's.
@@ -53,11 +54,13 @@ fn low_half(packed: u64) -> u32 {
     packed as u32
 }
 
-const FIRST_CHUNK_SLOTS: usize = 1024;
+const FIRST_CHUNK_SLOTS: usize = table_len(1024, 2);
 /// Enough for every `u32` slot.
-const CHUNKS: usize = 23;
+const CHUNKS: usize = table_len(23, 2);
 
-#[cfg(test)]
+#[cfg(all(loom, test))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::collections::HashMap;
 

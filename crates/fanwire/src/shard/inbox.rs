@@ -9,13 +9,14 @@ mod audit;
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use super::{mesh::Full, parking::Parking};
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// A bounded queue with many producers. The owner is woken if it sleeps.
 pub(crate) struct Inbox<T> {
@@ -161,7 +162,9 @@ impl<T> Lanes<T> {
 
 const ITEMS_KEPT_MAX: usize = 256;
 
-#[cfg(test)]
+#[cfg(all(loom, test))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::atomic::AtomicBool;
 

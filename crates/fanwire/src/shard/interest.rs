@@ -7,12 +7,14 @@
 #[cfg(feature = "sim")]
 mod audit;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use ahash::RandomState;
+
+use crate::sync::{
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+    table_len,
+};
 
 /// The filter that all shards and publishers share.
 pub(crate) struct Interest {
@@ -127,13 +129,15 @@ impl TopicHasher {
 #[inline]
 fn index_of(topic_hash: u64) -> usize {
     let [low, high, ..] = topic_hash.to_le_bytes();
-    usize::from(u16::from_le_bytes([low, high]))
+    usize::from(u16::from_le_bytes([low, high])) % MASKS
 }
 
-const MASKS: usize = 1 << u16::BITS;
+const MASKS: usize = table_len(1 << u16::BITS, 2);
 const SHARDS_MAX: usize = 64;
 
-#[cfg(test)]
+#[cfg(all(loom, test))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::{collections::HashMap, sync::mpsc};
 

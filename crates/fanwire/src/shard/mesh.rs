@@ -8,14 +8,13 @@
 #[cfg(feature = "sim")]
 mod audit;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering, fence},
-};
-
-use rtrb::{Consumer, Producer, RingBuffer};
+use std::sync::Arc;
 
 use super::parking::Parking;
+use crate::sync::{
+    Consumer, Producer, RingBuffer,
+    atomic::{AtomicU64, Ordering, fence},
+};
 
 /// What all ends of a mesh share.
 pub(crate) struct MeshShared {
@@ -210,5 +209,7 @@ fn first_from(mask: u64, start: u32) -> Option<u32> {
 const SHARDS_MAX: usize = 64;
 const RING_EXISTS: &str = "a mask names shards of this mesh, and no shard has a ring to itself";
 
-#[cfg(test)]
+#[cfg(all(loom, test))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests;

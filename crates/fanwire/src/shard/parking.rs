@@ -5,12 +5,15 @@
 //! Bounds  a notice to an awake shard is a fence and a load
 //! Source  Dekker's pair: each side writes its own word, fences, and then reads the other's
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering, fence},
-};
+use std::sync::Arc;
 
-use crate::driver::Wake;
+use crate::{
+    driver::Wake,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+};
 
 /// One shard's sleep, shared with everybody who brings it work.
 #[derive(Default)]
@@ -35,13 +38,14 @@ impl Parking {
 
     /// The shard looks at all its sources once more after this, and waits only if they are empty.
     pub(crate) fn prepare_sleep(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
+        // A swap costs what a store costs, and its place in the order of writes is plain: see the models.
+        self.asleep.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
     /// The shard is up again, woken or not.
     pub(crate) fn awake(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.asleep.swap(false, Ordering::SeqCst);
     }
 
     /// To be called after each push of work for this shard.
@@ -67,7 +71,9 @@ impl Parking {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(loom, test))]
+pub(crate) mod models;
+#[cfg(all(test, not(loom)))]
 pub(in crate::shard) mod tests {
     use std::{
         sync::{

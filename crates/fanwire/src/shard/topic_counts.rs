@@ -9,13 +9,16 @@ mod audit;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use ahash::RandomState;
+
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, Ordering},
+    table_len,
+};
 
 /// The counters of all topics, striped so that shards seldom meet at a lock.
 pub(crate) struct TopicCounts {
@@ -68,9 +71,11 @@ impl TopicCounts {
 
 type Stripe = HashMap<Arc<str>, TopicCount, RandomState>;
 
-const STRIPES: usize = 64;
+const STRIPES: usize = table_len(64, 1);
 const TOPICS_KEPT_MAX: usize = 64;
 
+#[cfg(all(loom, test))]
+mod models;
 #[cfg(test)]
 mod tests {
     use super::*;
