@@ -23,7 +23,7 @@ impl Message {
     pub fn data(&self) -> String {
         let mut data = String::with_capacity(self.bytes + HEAD_BYTES_MAX);
         write!(data, "\"{}:", self.id).expect("writing to memory does not fail");
-        data.extend(std::iter::repeat_n(filler(self.id), self.bytes));
+        data.push_str(&filler(self.id).repeat(self.bytes));
         data.push('"');
         data
     }
@@ -47,8 +47,9 @@ pub fn id_of(payload: &[u8]) -> Option<u32> {
 }
 
 /// A letter that differs between neighbours.
-fn filler(id: u32) -> char {
-    char::from(b'a' + u8::try_from(id % 26).expect("it is below 26"))
+fn filler(id: u32) -> &'static str {
+    let index = (id % 26) as usize;
+    &"abcdefghijklmnopqrstuvwxyz"[index..=index]
 }
 
 /// Quotes, number and colon.

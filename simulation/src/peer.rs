@@ -275,6 +275,8 @@ impl Peer {
     fn reply(&mut self, oracle: &mut Oracle, reply: Reply) {
         match reply {
             Reply::Nothing => {}
+            // Nothing follows a close frame (RFC 6455 s1.4).
+            Reply::Pong(_) if self.has_sent_close => {}
             Reply::Pong(payload) => {
                 encode_frame(&mut self.output, true, Opcode::Pong, Some([5, 6, 7, 8]), &payload);
             }

@@ -283,6 +283,5 @@ pub(super) const DEAD: u8 = 1 << 6;
 /// The front of the queue is a handshake response: nothing overtakes it, and no policy drops it.
 pub(super) const HEAD: u8 = 1 << 7;
 
-
 #[cfg(test)]
 mod tests;
