@@ -60,7 +60,8 @@ const CHUNKS: usize = table_len(23, 2);
 
 #[cfg(all(loom, test))]
 mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use std::collections::HashMap;
 

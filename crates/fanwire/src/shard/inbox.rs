@@ -164,7 +164,8 @@ const ITEMS_KEPT_MAX: usize = 256;
 
 #[cfg(all(loom, test))]
 mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use std::sync::atomic::AtomicBool;
 

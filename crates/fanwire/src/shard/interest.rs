@@ -137,7 +137,8 @@ const SHARDS_MAX: usize = 64;
 
 #[cfg(all(loom, test))]
 mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use std::{collections::HashMap, sync::mpsc};
 

@@ -211,5 +211,6 @@ const RING_EXISTS: &str = "a mask names shards of this mesh, and no shard has a 
 
 #[cfg(all(loom, test))]
 mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -73,7 +73,8 @@ impl Parking {
 
 #[cfg(all(loom, test))]
 pub(crate) mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 pub(in crate::shard) mod tests {
     use std::{
         sync::{

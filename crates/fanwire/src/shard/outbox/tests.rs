@@ -184,7 +184,7 @@ impl World {
             Op::Raw { slot } => {
                 let client = &self.clients[slot as usize];
                 if client.promised.is_empty() && !client.is_ending {
-                    let (id, frame) = self.frame(RAW_BYTES as usize - 2);
+                    let (id, frame) = self.frame(RAW_BYTES - FRAME_HEADER_BYTES);
                     self.outbox.send_raw(slot, frame.as_bytes());
                     self.clients[slot as usize].promised.push(id);
                 }
@@ -315,7 +315,7 @@ impl World {
         assert_eq!(self.outbox.frames.live_frames(), held.len());
         let live: u64 = held.iter().map(|&id| u64::from(self.outbox.frames.len(FrameId(id)))).sum();
         assert_eq!(self.outbox.frames.live_bytes(), live);
-        let raw_bytes = u64::from(SLOTS) * RAW_BYTES;
+        let raw_bytes = u64::from(SLOTS) * RAW_BYTES as u64;
         assert!(live <= u64::from(self.queue_size * FRAME_BYTES_EACH) + raw_bytes, "the shard's memory");
     }
 
@@ -563,6 +563,7 @@ fn opcodes(mut stream: &[u8]) -> Vec<Opcode> {
 const SLOTS: u32 = 6;
 const QUEUE_BYTES_EACH: u32 = 50;
 const FRAME_BYTES_EACH: u32 = 110;
-const RAW_BYTES: u64 = 22;
+const RAW_BYTES: usize = 22;
+const FRAME_HEADER_BYTES: usize = 2;
 const TURNS_MAX: u32 = 40;
 const NOT_ASKED: &str = "an outbox only sends";
