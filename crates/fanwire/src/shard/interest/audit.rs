@@ -1,8 +1,7 @@
 //! Audit of the interest filter: counts and bits against the topics of a shard.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::{Interest, InterestOwner, index_of};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 impl Interest {
     /// Subscribes that are on their way to a shard.

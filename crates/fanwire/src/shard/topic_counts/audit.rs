@@ -1,11 +1,9 @@
 //! Audit of the counters over all shards, against the topics that the shards have.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use super::TopicCounts;
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 impl TopicCounts {
     /// Topics that some shard holds.

@@ -1,8 +1,9 @@
 //! Audit of the topic table: both directions of every membership agree.
 
-use std::sync::{Arc, atomic::AtomicU32};
+use std::sync::Arc;
 
 use super::TopicTable;
+use crate::sync::atomic::AtomicU32;
 
 impl TopicTable {
     /// The topics that have a subscriber, in no particular order.
