@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     driver::{Driver, DriverCounts, DriverMemory, Event, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Wake},
     frame::{Frame, Payload},
-    shard::parking::Parking,
+    shard::{frames::FRAME_OVERHEAD_BYTES, parking::Parking},
 };
 
 #[derive(Clone, Debug)]
@@ -313,9 +313,10 @@ impl World {
             .map(|id| id.0)
             .collect();
         assert_eq!(self.outbox.frames.live_frames(), held.len());
-        let live: u64 = held.iter().map(|&id| u64::from(self.outbox.frames.len(FrameId(id)))).sum();
+        let cost = |&id: &u32| u64::from(self.outbox.frames.len(FrameId(id))) + FRAME_OVERHEAD_BYTES;
+        let live: u64 = held.iter().map(cost).sum();
         assert_eq!(self.outbox.frames.live_bytes(), live);
-        let raw_bytes = u64::from(SLOTS) * RAW_BYTES as u64;
+        let raw_bytes = u64::from(SLOTS) * (RAW_BYTES as u64 + FRAME_OVERHEAD_BYTES);
         assert!(live <= u64::from(self.queue_size * FRAME_BYTES_EACH) + raw_bytes, "the shard's memory");
     }
 
@@ -562,7 +563,7 @@ fn opcodes(mut stream: &[u8]) -> Vec<Opcode> {
 
 const SLOTS: u32 = 6;
 const QUEUE_BYTES_EACH: u32 = 50;
-const FRAME_BYTES_EACH: u32 = 110;
+const FRAME_BYTES_EACH: u32 = 206;
 const RAW_BYTES: usize = 22;
 const FRAME_HEADER_BYTES: usize = 2;
 const TURNS_MAX: u32 = 40;
