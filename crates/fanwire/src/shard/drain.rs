@@ -19,14 +19,23 @@ pub(crate) struct ShardReport {
 
 /// A drain under way.
 pub(super) struct Drain {
-    pub(super) deadline_ns: u64,
+    deadline_ns: u64,
     /// Nanoseconds between two closes.
     pace_ns: u64,
-    pub(super) next_ns: u64,
+    next_ns: u64,
     /// What must be taken in before the next ones are closed.
     horizon: Option<Horizon>,
     report: ShardReport,
     is_stopping: bool,
+    /// Nothing is left to do but to hear of the sockets' ends.
+    is_cut: bool,
+}
+
+impl Drain {
+    /// When there is something to do, if nothing comes before; `None`: never.
+    pub(super) fn due_ns(&self) -> Option<u64> {
+        (!self.is_cut).then(|| self.next_ns.min(self.deadline_ns))
+    }
 }
 
 /// How much had been handed to this shard at one moment.
@@ -53,6 +62,9 @@ impl<D: Driver> Core<D> {
         let Some(mut drain) = self.drain.take() else { return };
         if drain.is_stopping || self.now_ns >= drain.deadline_ns {
             drain.report.cut += self.cut_all();
+            drain.is_cut = true;
+            // What the last sends have found: the next turn may know these slots no more.
+            self.settle();
         } else if drain.next_ns <= self.now_ns && self.has_taken_in(&mut drain) {
             self.close_some(&mut drain);
         }
@@ -86,6 +98,7 @@ impl<D: Driver> Core<D> {
             horizon: None,
             report,
             is_stopping: self.shared.phase() == Phase::Stopping,
+            is_cut: false,
         });
         for slot in self.slots(|state| matches!(state, State::Head | State::Parked)) {
             self.refuse_draining(slot);

@@ -466,7 +466,7 @@ impl<D: Driver> Core<D> {
             return Some(0);
         }
         let accept_again = (self.accept_again_ns > now).then_some(self.accept_again_ns);
-        let drain = self.drain.as_ref().map(|drain| drain.next_ns.min(drain.deadline_ns));
+        let drain = self.drain.as_ref().and_then(Drain::due_ns);
         [self.wheel.next_deadline(), self.flush_due_ns, self.retry_ns, accept_again, drain]
             .into_iter()
             .flatten()

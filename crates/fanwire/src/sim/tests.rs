@@ -223,3 +223,25 @@ fn a_violation_that_nobody_asks_for_is_a_panic() {
     server.publisher().broadcast("x", "1").unwrap();
     server.step();
 }
+
+#[test]
+fn a_shard_that_is_cut_sleeps_until_its_sockets_have_ended() {
+    let late = Faults { closed_late_per_mille: 1_000, closed_delay_ns_max: 3_000_000_000, ..Faults::none() };
+    let mut server = SimServer::new(1, Options::default(), late, |_| Chatter).unwrap();
+    let mut client = server.connect();
+    client.send(request("/ws").as_bytes());
+    assert!(server.run_until(1_000, |server| server.stats().total.sessions_opened == 1));
+    server.begin_shutdown();
+    assert!(server.run_until(1_000, |server| server.ended().is_some()), "{:?}", server.stats().total);
+}
+
+#[test]
+fn a_shard_that_is_cut_settles_what_its_last_sends_have_found() {
+    let options = Options::default().flush_delay(Duration::from_millis(1));
+    let mut server = SimServer::new(1, options, Faults::none(), |_| Chatter).unwrap();
+    // Its refusal is sent in the turn that closes it, after the turn's flush was put off.
+    let _client = server.connect();
+    assert!(server.run_until(1_000, |server| server.stats().total.handshakes == 1));
+    server.begin_shutdown();
+    assert!(server.run_until(1_000, |server| server.ended().is_some()), "{:?}", server.violation());
+}
