@@ -206,11 +206,7 @@ impl Oracle {
                 }
             }
             Request::Subscribe { peer, topic } => self.remote_subscribed(peer, topic, is_done),
-            Request::Unsubscribe { peer, topic } => {
-                if self.accounts[peer].is_open() {
-                    self.accounts[peer].topics.remove(&topic);
-                }
-            }
+            Request::Unsubscribe { peer, topic } => self.remote_unsubscribed(peer, topic, is_done),
             Request::Close { peer, code } => self.leave(peer, CloseKind::Server, code),
         }
     }
@@ -229,6 +225,22 @@ impl Oracle {
             (false, false) => {}
             // Its session has ended in this turn, and nobody has heard of it yet.
             (true, false) | (false, true) => self.doom(peer),
+        }
+    }
+
+    fn remote_unsubscribed(&mut self, peer: usize, topic: Topic, is_done: bool) {
+        let account = &mut self.accounts[peer];
+        let was_there = account.is_open() && account.topics.contains(&topic);
+        match (was_there, is_done) {
+            (true, true) => {
+                account.topics.remove(&topic);
+            }
+            (false, false) => {}
+            // Likewise.
+            (true, false) => self.doom(peer),
+            (false, true) => {
+                self.fail("unsubscribing removes what is there", format!("peer {peer}, {topic:?}"))
+            }
         }
     }
 

@@ -77,7 +77,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.settle();
     }
 
-    /// `false`: there was no room for it.
+    /// `false`: there was no room for it, or nothing to take away.
     fn carry_out(&mut self, command: Command) -> bool {
         let core = &mut self.core;
         match command {
@@ -92,9 +92,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 return !is_refused;
             }
             Command::Unsubscribe { key, topic } => {
-                if core.conn_of(key).is_some() {
-                    core.remove_topic(key.slot, &topic);
-                }
+                return core.conn_of(key).is_some() && core.remove_topic(key.slot, &topic);
             }
             Command::Close { key, code, reason } => {
                 if core.conn_of(key).is_some() {
