@@ -21,7 +21,7 @@ mod tables;
 
 pub(crate) use self::server::{audit_server, audit_server_end, memory_in_use};
 
-use super::{Core, Rest, Shard, State};
+use super::{Core, Shard, State, sleep::Rest};
 use crate::{
     driver::{Driver, Key},
     handler::Handler,

@@ -372,44 +372,6 @@ impl<D: Driver> Core<D> {
             self.driver.resume(conn.key);
         }
     }
-
-    // --- timers ---
-
-    /// Sets the connection's only timer.
-    pub(crate) fn set_timer(&mut self, slot: u32, from_now_ns: u64) {
-        let conn = &mut self.conns[slot as usize];
-        conn.timer_stamp = conn.timer_stamp.wrapping_add(1);
-        self.wheel.schedule(slot, self.stamp(slot), self.now_ns.saturating_add(from_now_ns));
-    }
-
-    /// Tells a live entry of the wheel from stale ones, those of the slot's earlier uses included.
-    fn stamp(&self, slot: u32) -> u32 {
-        let conn = &self.conns[slot as usize];
-        (conn.key.generation << 8) | (conn.timer_stamp & 0xff)
-    }
-
-    pub(crate) fn is_timer_live(&self, slot: u32, stamp: u32) -> bool {
-        self.conns.contains(slot as usize) && self.stamp(slot) == stamp
-    }
-
-    /// An open session's timer: ping, or give up. With neither there is no timer.
-    pub(crate) fn set_session_timer(&mut self, slot: u32) {
-        let rest = |limit: u64, silent: u64| if limit == 0 { u64::MAX } else { limit.saturating_sub(silent) };
-        let silent_ns = self.silent_ns(slot);
-        let next = rest(self.idle_ns, silent_ns).min(if self.ping_ns == 0 { u64::MAX } else { self.ping_ns });
-        if next != u64::MAX {
-            self.set_timer(slot, next.max(1));
-        }
-    }
-
-    /// How long nothing was heard, not counting the time before the clock last jumped.
-    pub(crate) fn silent_ns(&self, slot: u32) -> u64 {
-        let conn = &self.conns[slot as usize];
-        if conn.is_paused {
-            return 0;
-        }
-        self.now_ns.saturating_sub(conn.heard_ns.max(self.clock_jump_ns))
-    }
 }
 
 /// The generations of all slots, also of those that are free.

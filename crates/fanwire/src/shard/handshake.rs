@@ -1,24 +1,20 @@
 //! Handshakes: from the first byte to an open session, or to a refusal that says why.
 //!
-//! In      accepted sockets, the bytes of a request head, the handler's verdict, tickets' answers
-//! Out     101 and an open session; or a short response, and lingering until the peer has read it
+//! In      the bytes of a request head, the handler's verdict, tickets' answers
+//! Out     101 and an open session, a refusal (`refuse.rs`), or the socket for somebody else
 //! Bounds  `handshakes_max` read at a time and as many parked, `head_bytes_max`, 16 KiB behind the head
 //! Source  RFC 6455 section 4.2; docs/architecture.md; docs/protocol.md for the order of refusals
 
-use std::{any::Any, net::SocketAddr, net::TcpStream, os::fd::OwnedFd};
+use std::{any::Any, net::TcpStream, os::fd::OwnedFd};
 
-use fanwire_ws::{HeadError, HeadLimits, Refusal, RequestHead, is_header_name, write_accept, write_response};
-use rustix::io::Errno;
+use fanwire_ws::{HeadLimits, Refusal, RequestHead, is_header_name, write_accept, write_response};
 
-use super::{
-    ACCEPT_PAUSE_NS, Core, DISCARD_BYTES_MAX, EARLY_BYTES_MAX, Shard, State, conn::Early, guarded, random_u64,
-};
+use super::{Core, EARLY_BYTES_MAX, Shard, State, conn::Early, hooks::guarded, refuse::going_away};
 use crate::{
     driver::{Driver, Key},
     handler::{Auth, Handler, Http, HttpAnswer, Request, TakeOver, Verdict},
     origin,
     session::SessionId,
-    shared::Phase,
 };
 
 /// What became of a request.
@@ -168,65 +164,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 }
 
 impl<D: Driver> Core<D> {
-    // --- accepting ---
-
-    /// Tells the driver how many more connections there is room for; the others wait in the listen backlog.
-    pub(super) fn accept_room(&mut self) {
-        let is_open = self.drain.is_none() && self.accept_again_ns <= self.driver.now();
-        let reading = self.handshakes - self.parked;
-        let places = (self.options.handshakes_max as usize).saturating_sub(reading);
-        let free = self.shared.connections_free();
-        if self.drain.is_none() {
-            self.note_full(free == 0);
-        }
-        let room = if is_open { places.min(free) } else { 0 };
-        self.driver.accept(room);
-    }
-
-    /// Counts each time that descriptors have run out, and says it the first time.
-    fn note_full(&mut self, is_full: bool) {
-        if is_full && !self.is_full {
-            if self.counters().accepts_paused.read() == 0 {
-                tracing::warn!(
-                    shard = self.index,
-                    connections = self.shared.limits.connections_max,
-                    "accepting pauses: the limit of open files allows no more connections, and new ones wait in the \
-                     backlog (said once)"
-                );
-            }
-            self.counters().accepts_paused.add(1);
-        }
-        self.is_full = is_full;
-    }
-
-    pub(super) fn accepted(&mut self, socket: D::Socket, peer: SocketAddr) {
-        self.counters().connections_accepted.add(1);
-        self.shared.take_connection();
-        let key = self.add_conn(socket, peer, State::Head);
-        self.set_timer(key.slot, self.handshake_ns);
-        if self.drain.is_some() {
-            self.refuse_draining(key.slot);
-        }
-    }
-
-    /// No descriptor or no memory: connections wait in the backlog until some may be free again.
-    pub(super) fn accept_failed(&mut self, error: Errno) {
-        if self.shared.phase() != Phase::Running {
-            // Another shard was first to stop the listening socket that all share.
-            return;
-        }
-        if self.counters().accepts_failed.read() == 0 {
-            tracing::warn!(
-                shard = self.index,
-                %error,
-                "accepting pauses; connections wait in the backlog (raise the limit of open files if it is that)"
-            );
-        }
-        self.counters().accepts_failed.add(1);
-        self.accept_again_ns = self.now_ns + ACCEPT_PAUSE_NS;
-        self.driver.accept(0);
-    }
-
     // --- deciding ---
 
     /// Everything that is decided before the handler is asked. Takes a place for the session.
@@ -240,7 +177,7 @@ impl<D: Driver> Core<D> {
             return Err(Refusal::new(403, "this origin is not allowed\n"));
         }
         if self.drain.is_some() {
-            return Err(GOING_AWAY.with_header("Retry-After", "1"));
+            return Err(going_away());
         }
         if self.parked >= self.options.handshakes_max as usize {
             return Err(
@@ -304,17 +241,6 @@ impl<D: Driver> Core<D> {
         SessionId::Random(bits)
     }
 
-    /// The first ping comes at a random moment of its interval's second half: sessions that opened together do
-    /// not stay in step.
-    fn start_session_timer(&mut self, slot: u32) {
-        if self.ping_ns == 0 {
-            return self.set_session_timer(slot);
-        }
-        let half = self.ping_ns / 2;
-        let jitter = random_u64(&mut self.driver) % half.max(1);
-        self.set_timer(slot, half + jitter);
-    }
-
     // --- parking ---
 
     /// Waits for the ticket; reads no more meanwhile.
@@ -338,78 +264,6 @@ impl<D: Driver> Core<D> {
         }
         self.counters().refused_early_bytes.add(1);
         self.refuse_with(slot, 400, "too many bytes before the handshake was answered\n");
-    }
-
-    // --- refusing ---
-
-    pub(super) fn refuse(&mut self, slot: u32, refusal: Refusal) {
-        self.refuse_as(slot, refusal, false);
-    }
-
-    fn refuse_head(&mut self, slot: u32, error: HeadError) {
-        if error == HeadError::Tls && !std::mem::replace(&mut self.has_met_tls, true) {
-            tracing::warn!(
-                shard = self.index,
-                peer = %self.conns[slot as usize].peer,
-                "a client spoke TLS, and this port speaks plain text only: put a proxy that ends TLS in front, \
-                 or let clients use ws:// (said once)"
-            );
-        }
-        self.refuse(slot, error.refusal());
-    }
-
-    /// `head_only`: the request was HEAD, whose response has no body (RFC 7231 s4.3.2).
-    fn refuse_as(&mut self, slot: u32, refusal: Refusal, head_only: bool) {
-        let counters = self.counters();
-        match refusal.status {
-            403 => counters.refused_origin.add(1),
-            405 => counters.refused_method.add(1),
-            408 => counters.refused_timeout.add(1),
-            426 => counters.refused_version.add(1),
-            414 | 431 => counters.refused_head_too_large.add(1),
-            503 => counters.refused_capacity.add(1),
-            _ => counters.refused_malformed.add(1),
-        }
-        self.scratch.clear();
-        refusal.write(&mut self.scratch, head_only);
-        self.respond(slot);
-    }
-
-    fn refuse_with(&mut self, slot: u32, status: u16, text: &str) {
-        self.scratch.clear();
-        let headers: &[_] = if status == 503 { &[("Retry-After", "1")] } else { &[] };
-        write_response(
-            &mut self.scratch,
-            status,
-            headers,
-            "text/plain; charset=utf-8",
-            text.as_bytes(),
-            false,
-        );
-        self.respond(slot);
-    }
-
-    /// The handshake was not done in time.
-    pub(super) fn refuse_late(&mut self, slot: u32) {
-        self.refuse(slot, Refusal::new(408, "the handshake took too long\n"));
-    }
-
-    pub(super) fn refuse_draining(&mut self, slot: u32) {
-        self.refuse(slot, GOING_AWAY.with_header("Retry-After", "1"));
-    }
-
-    /// Sends the response in `scratch`, the connection's last.
-    fn respond(&mut self, slot: u32) {
-        self.conns[slot as usize].early = None;
-        self.out.send_raw(slot, &self.scratch);
-        self.finish(slot);
-    }
-
-    /// What a peer sends that is not listened to any more.
-    pub(super) fn discard(&mut self, slot: u32) {
-        if self.conns[slot as usize].read_bytes > DISCARD_BYTES_MAX {
-            self.cut(slot);
-        }
     }
 
     // --- take-over ---
@@ -442,5 +296,3 @@ impl<D: Driver> Core<D> {
         self.closed(slot);
     }
 }
-
-const GOING_AWAY: Refusal = Refusal::new(503, "the server is going away, try again elsewhere or later\n");

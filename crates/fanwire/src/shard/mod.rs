@@ -8,19 +8,23 @@
 #[cfg(feature = "sim")]
 #[macro_use]
 pub(crate) mod audit;
+mod accept;
 mod assembly;
 mod batch;
 #[cfg(test)]
 mod collisions;
 mod conn;
 mod control;
+mod deadlines;
 mod drain;
+mod events;
 mod fanout;
 mod flush;
 pub(crate) mod frames;
 pub(crate) mod handles;
 mod handshake;
 mod hold;
+mod hooks;
 pub(crate) mod inbox;
 mod intake;
 pub(crate) mod interest;
@@ -30,6 +34,8 @@ mod outbox;
 mod overflow;
 pub(crate) mod parking;
 pub(crate) mod queue;
+mod refuse;
+pub(crate) mod sleep;
 pub(crate) mod timer;
 pub(crate) mod topic_counts;
 pub(crate) mod topics;
@@ -38,31 +44,26 @@ pub(crate) use self::drain::ShardReport;
 #[cfg(feature = "bench")]
 pub(crate) use self::fanout::FanOut;
 
-use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use fanwire_ws::{Budget, CloseCode, Event as WsEvent, Role, Rules};
+use fanwire_ws::{Budget, Role, Rules};
 use slab::Slab;
 
 use self::{
-    conn::{Conn, DISCARD_BYTES_MAX, EARLY_BYTES_MAX, Ended, Generations, State},
+    conn::{Conn, EARLY_BYTES_MAX, Ended, Generations, State},
     drain::Drain,
     interest::InterestOwner,
     mesh::MeshEnd,
     outbox::{Outbox, Outcome},
+    sleep::Rest,
     timer::Wheel,
     topics::TopicTable,
 };
 use crate::{
     close::CloseKind,
-    driver::{Driver, Event},
+    driver::Driver,
     handler::Handler,
     options::Options,
-    session::Session,
     shared::{Command, ShardSide, Shared},
     stats::Counters,
 };
@@ -140,17 +141,6 @@ pub(crate) enum Turn {
     Next,
     /// Everything is closed and gone.
     Done,
-}
-
-/// How a shard is about to wait. Between its making and `Shard::wake_up` others may act; the simulator sees to it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rest {
-    /// When it began.
-    before_ns: u64,
-    /// `None`: until something happens.
-    wait_ns: Option<u64>,
-    /// Whoever brings work has to wake the shard.
-    is_announced: bool,
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -240,9 +230,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// The second third: what came before the announcement has woken nobody, and is looked for here.
     pub(crate) fn look_again(&mut self, rest: &mut Rest) {
-        if rest.is_announced && self.core.has_arrivals() {
-            rest.wait_ns = Some(0);
-        }
+        self.core.look_again(rest);
     }
 
     /// The last third: waits, and does what there is to do.
@@ -259,274 +247,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.write_gauges();
         if self.core.is_done() { Turn::Done } else { Turn::Next }
     }
-
-    fn dispatch(&mut self) {
-        let mut bytes = 0;
-        for _ in 0..EVENTS_PER_TICK_MAX {
-            if bytes > EVENT_BYTES_PER_TICK_MAX {
-                break;
-            }
-            let Some(event) = self.core.driver.next_event() else { break };
-            match event {
-                Event::Accepted { socket, peer } => self.core.accepted(socket, peer),
-                Event::AcceptFailed { error } => self.core.accept_failed(error),
-                Event::Received { key, mut buffer } => {
-                    bytes += buffer.len();
-                    self.received(key.slot, &mut buffer);
-                    self.core.driver.recycle(buffer);
-                }
-                Event::Eof { key } => {
-                    self.release_held(key.slot);
-                    self.core.half_closed(key.slot);
-                }
-                Event::Failed { key, error } => {
-                    tracing::debug!(shard = self.core.index, %error, "a connection failed");
-                    self.release_held(key.slot);
-                    self.core.ended_by_peer(key.slot, CloseKind::Reset);
-                }
-                Event::Writable { key } => self.core.out.writable(key.slot),
-                Event::Closed { key } => self.core.closed(key.slot),
-                Event::Taken { key, descriptor } => self.core.taken(key.slot, descriptor),
-            }
-            self.core.settle();
-        }
-    }
-
-    /// Bytes came in, for whatever state the connection is in.
-    fn received(&mut self, slot: u32, input: &mut [u8]) {
-        self.core.account_read(slot, input.len());
-        match self.core.state(slot) {
-            State::Head => self.received_head(slot, input),
-            State::Parked => self.core.keep_early(slot, input),
-            State::Open | State::Closing => self.received_open(slot, input),
-            State::Finishing | State::Lingering => self.core.discard(slot),
-            State::Leaving => self.core.keep_leaving(slot, input),
-            State::Echoing | State::Gone => {}
-        }
-    }
-
-    /// Decodes what is there, and says how much of it; with `may_stop` it stops where the session's own queue is
-    /// half full and its socket takes nothing. The decoder is out of its connection meanwhile, so that hooks can
-    /// borrow the shard beside its events.
-    fn received_frames(&mut self, slot: u32, input: &mut [u8], may_stop: bool) -> usize {
-        let mut decoder = std::mem::take(&mut self.core.conns[slot as usize].decoder);
-        let mut at = 0;
-        loop {
-            let (consumed, event) =
-                decoder.decode(&self.core.rules, &mut self.core.assembly, &mut input[at..]);
-            at += consumed;
-            let go_on = match event {
-                Ok(WsEvent::Partial) => false,
-                Ok(event) => self.received_event(slot, event),
-                Err(error) => {
-                    self.core.count_refused_assembly(error);
-                    self.core.close_violated(slot, error.close_code(), &error.to_string());
-                    false
-                }
-            };
-            if !go_on || (may_stop && self.core.is_half_full(slot)) {
-                break;
-            }
-        }
-        let conn = &mut self.core.conns[slot as usize];
-        conn.decoder = decoder;
-        if !matches!(conn.state, State::Open | State::Closing) {
-            conn.decoder.release(&mut self.core.assembly);
-            at = input.len();
-        }
-        self.core.relieve_assembly();
-        at
-    }
-
-    /// `false`: nothing more is to be decoded.
-    fn received_event(&mut self, slot: u32, event: WsEvent<'_>) -> bool {
-        let is_open = self.core.state(slot) == State::Open;
-        match event {
-            WsEvent::Partial => false,
-            WsEvent::Message { kind, payload } if is_open => {
-                let counters = self.core.counters();
-                counters.messages_received.add(1);
-                counters.message_bytes_received.add(payload.len() as u64);
-                let shared = self.core.shared.clone();
-                let Some(decoded) = guarded(|| shared.codec.decode(kind, payload)) else {
-                    self.core.close_panicked(slot);
-                    return true;
-                };
-                let Some(message) = decoded else {
-                    counters.messages_ignored.add(1);
-                    return true;
-                };
-                self.hook(slot, |handler, session| handler.on_message(session, message));
-                true
-            }
-            WsEvent::Ping(payload) if is_open => {
-                let skipped = self.core.out.pong(slot, payload);
-                self.core.counters().pings_skipped.add(skipped);
-                true
-            }
-            WsEvent::Close(frame) => {
-                let (code, text) = frame.map_or((None, ""), |frame| (Some(frame.code), frame.reason));
-                self.core.close_by_peer(slot, code, text);
-                false
-            }
-            // After our close frame only the peer's is of interest.
-            WsEvent::Message { .. } | WsEvent::Ping(_) | WsEvent::Pong(_) => true,
-        }
-    }
-
-    // --- hooks ---
-
-    /// Opens the session of a connection whose handshake is answered, and tells the handler.
-    pub(crate) fn open(&mut self, slot: u32, value: H::Value) {
-        if self.values.len() <= slot as usize {
-            self.values.resize_with(slot as usize + 1, || None);
-        }
-        self.values[slot as usize] = Some(value);
-        self.core.open_session(slot);
-        self.hook(slot, |handler, session| handler.on_open(session));
-    }
-
-    /// Runs a hook for an open session; if it panics, that session ends.
-    fn hook(&mut self, slot: u32, hook: impl FnOnce(&mut H, &mut Session<'_, H::Value>)) {
-        let Some(value) = &mut self.values[slot as usize] else { return };
-        let mut session = Session::new(&mut self.core, slot, value);
-        if guarded(|| hook(&mut self.handler, &mut session)).is_none() {
-            self.core.close_panicked(slot);
-        }
-        self.core.settle();
-    }
-
-    /// Drops a session's value, which is the user's code as well.
-    fn drop_value(&mut self, slot: u32) {
-        let value = self.values[slot as usize].take();
-        if guarded(|| drop(value)).is_none() {
-            self.core.counters().hook_panics.add(1);
-        }
-    }
-
-    fn run_close_hooks(&mut self) {
-        for _ in 0..CLOSE_HOOKS_PER_TICK_MAX {
-            // The entry stays in front while its hook runs: `topics()` reads it there.
-            let Some(ended) = self.core.ended.front_mut() else { break };
-            let slot = ended.slot;
-            let reason = std::mem::replace(
-                &mut ended.reason,
-                crate::close::CloseReason::new(CloseKind::Server, CloseCode::NORMAL.value(), ""),
-            );
-            self.hook(slot, |handler, session| handler.on_close(session, &reason));
-            self.core.ended.pop_front();
-            self.drop_value(slot);
-            self.core.conns[slot as usize].awaits_hook = false;
-            self.core.free_if_done(slot);
-        }
-    }
 }
 
 impl<D: Driver> Core<D> {
-    /// A hook, or the user's codec, has panicked.
-    fn close_panicked(&mut self, slot: u32) {
-        self.counters().hook_panics.add(1);
-        self.close_session(slot, CloseKind::Panic, CloseCode::INTERNAL_ERROR, "internal error");
-    }
-
-    fn fall_asleep(&mut self) -> Rest {
-        self.accept_room();
-        let before_ns = self.driver.now();
-        let wait_ns = self.wait_ns(before_ns);
-        let is_announced = wait_ns != Some(0);
-        if is_announced {
-            self.side().parking.prepare_sleep();
-        }
-        Rest { before_ns, wait_ns, is_announced }
-    }
-
-    /// Whether another shard or thread has brought something.
-    fn has_arrivals(&self) -> bool {
-        self.mesh.has_entries() || self.side().inbox.has_items() || self.phase_is_new()
-    }
-
-    /// Waits for work, as long as `rest` says.
-    fn poll(&mut self, rest: Rest) {
-        self.driver.poll(rest.wait_ns);
-        if rest.is_announced {
-            self.side().parking.awake();
-        }
-        self.now_ns = self.driver.now();
-        self.tick_number = self.tick_number.wrapping_add(1);
-        self.counters().ticks.add(1);
-        self.note_clock_jump(rest.before_ns, rest.wait_ns);
-    }
-
-    /// How long nothing needs to be done; `None`: until something happens.
-    fn wait_ns(&self, now: u64) -> Option<u64> {
-        let has_work = !self.ended.is_empty()
-            || self.paused.iter().any(|&slot| self.may_resume(slot))
-            || (self.out.has_dirty() && self.flush_due_ns.is_none_or(|due| due <= now));
-        if has_work {
-            return Some(0);
-        }
-        let accept_again = (self.accept_again_ns > now).then_some(self.accept_again_ns);
-        let drain = self.drain.as_ref().and_then(Drain::due_ns);
-        [self.wheel.next_deadline(), self.flush_due_ns, self.retry_ns, accept_again, drain]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|due| due.saturating_sub(now))
-    }
-
-    /// After a jump (a suspended machine, say) peers had no chance to be heard: silence is counted anew.
-    fn note_clock_jump(&mut self, before: u64, wait: Option<u64>) {
-        let Some(wait) = wait else { return };
-        let late = self.now_ns.saturating_sub(before.saturating_add(wait));
-        if late > self.jump_ns() {
-            self.clock_jump_ns = self.now_ns;
-            self.counters().clock_jumps.add(1);
-        }
-    }
-
-    /// How late a turn may be before silence is counted anew: a peer that answers every ping may be one interval
-    /// behind already, and one that is not asked half of its time.
-    fn jump_ns(&self) -> u64 {
-        match (self.ping_ns, self.idle_ns) {
-            (0, 0) => u64::MAX,
-            (ping, 0) => ping,
-            (0, idle) => idle / 2,
-            (ping, idle) => ping.min(idle.saturating_sub(ping)),
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        let fired = &mut self.fired;
-        self.wheel.advance(self.now_ns, TIMERS_PER_TICK_MAX, |slot, stamp| fired.push((slot, stamp)));
-        for (slot, stamp) in std::mem::take(&mut self.fired) {
-            if self.is_timer_live(slot, stamp) {
-                self.timer_fired(slot);
-            }
-        }
-        self.settle();
-    }
-
-    fn timer_fired(&mut self, slot: u32) {
-        match self.state(slot) {
-            State::Head | State::Parked => self.refuse_late(slot),
-            State::Open if self.idle_ns > 0 && self.silent_ns(slot) >= self.idle_ns => {
-                self.close_session(slot, CloseKind::Idle, CloseCode::POLICY, "nothing heard from you");
-            }
-            State::Open => {
-                if self.ping_ns > 0 {
-                    self.out.ping(slot);
-                    self.counters().pings_sent.add(1);
-                }
-                self.set_session_timer(slot);
-            }
-            State::Closing | State::Echoing | State::Finishing | State::Lingering => {
-                self.counters().close_timeouts.add(1);
-                self.cut(slot);
-            }
-            State::Leaving | State::Gone => {}
-        }
-    }
-
     /// Sends what is queued, unless it is still to wait for company.
     fn flush(&mut self) {
         if self.retry_ns.is_some_and(|due| due <= self.now_ns) {
@@ -596,11 +319,6 @@ impl<D: Driver> Core<D> {
     }
 }
 
-/// Runs a hook; `None` if it panicked.
-fn guarded<R>(hook: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(hook)).ok()
-}
-
 fn random_u64<D: Driver>(driver: &mut D) -> u64 {
     let mut bytes = [0; 8];
     driver.fill_random(&mut bytes);
@@ -635,26 +353,11 @@ pub(crate) const CONTROL_BYTES: u64 = control::CONTROL_BYTES_PER_SESSION;
 /// Bytes kept behind a request head.
 pub(crate) const EARLY_BYTES: u64 = EARLY_BYTES_MAX as u64;
 
-/// Events handled before the next flush.
-const EVENTS_PER_TICK_MAX: usize = 1_024;
-
-/// Received bytes handled before the next flush: about a millisecond of decoding.
-const EVENT_BYTES_PER_TICK_MAX: usize = 4 << 20;
-
 /// Commands taken from the mesh, and from the inbox, per tick.
 const COMMANDS_PER_TICK_MAX: usize = 1_024;
 
 /// Frames that a tick's commands may queue before the rest waits for the next tick: about 6 ms.
 const INTAKE_DELIVERIES_MAX: u64 = 256 * 1024;
 
-/// Timers fired per tick.
-const TIMERS_PER_TICK_MAX: usize = 4_096;
-
-/// `on_close` hooks run per tick.
-const CLOSE_HOOKS_PER_TICK_MAX: usize = 1_024;
-
 /// A send for which the kernel had no memory is tried again after so long.
 const SEND_RETRY_NS: u64 = 5_000_000;
-
-/// Accepting pauses for so long after it failed, unless a connection goes before.
-const ACCEPT_PAUSE_NS: u64 = 100_000_000;

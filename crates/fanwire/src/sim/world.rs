@@ -15,8 +15,9 @@ use super::{SimServer, driver::SimDriver};
 use crate::{
     handler::Handler,
     shard::{
-        Rest, Shard, Turn,
+        Shard, Turn,
         audit::{self, Auditor, Probe},
+        sleep::Rest,
     },
     shared::Phase,
 };
