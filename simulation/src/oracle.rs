@@ -190,9 +190,7 @@ impl Oracle {
     fn carry_out(&mut self, shard: usize, request: Request, is_done: bool) {
         match request {
             Request::Publish { .. } | Request::Broadcast { .. } | Request::Send { .. } if !is_done => {
-                if !self.settings.is_memory_tight() {
-                    self.fail("memory is refused only at its limit", format!("{request:?}"));
-                }
+                self.fail("room is made for every frame", format!("{request:?}"));
             }
             Request::Publish { id, except } => {
                 let name = self.messages[id as usize].message.topic.clone();

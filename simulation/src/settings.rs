@@ -107,7 +107,7 @@ impl Settings {
         if self.is_raw { options.codec(Raw) } else { options.codec(Json) }
     }
 
-    /// Whether frames can find no room in a shard's memory.
+    /// Whether frames find room in a shard's memory only at the cost of blocked sessions.
     pub fn is_memory_tight(&self) -> bool {
         self.frame_bytes_max < 1 << 20
     }

@@ -179,7 +179,6 @@ impl Oracle {
             }
             Err(SendError::QueueFull | SendError::Closed) if was_open => self.doom(peer),
             Err(SendError::Closed) => {}
-            Err(SendError::Full) if self.settings.is_memory_tight() => {}
             _ => self.fail("sends say what becomes of them", format!("{id} to peer {peer}: {result:?}")),
         }
     }
@@ -274,14 +273,15 @@ impl Oracle {
         self.suspects.push(peer);
     }
 
-    /// A call was refused: a ring from this shard must be full, or memory.
+    /// A call was refused: a ring from this shard must be full, or what may wait in them. A shard's own memory always
+    /// finds room: somebody blocked makes it.
     fn check_mesh_full(&mut self, from: usize, to: Option<usize>) {
         let is_full = |to| self.lanes.len(to, Lane::Mesh(from)) >= self.settings.mesh_size as usize;
         let is_explained = match to {
             Some(to) => is_full(to),
             None => (0..self.shards()).any(is_full),
         };
-        if !is_explained && !self.settings.is_memory_tight() && !self.settings.is_intake_tight() {
+        if !is_explained && !self.settings.is_intake_tight() {
             self.fail("calls are refused only for want of room", format!("a hook on shard {from}"));
         }
     }

@@ -26,7 +26,7 @@ impl Outbox {
             return Some(id);
         }
         let need = FrameTable::bytes_of(&frame);
-        if self.frames.live_bytes() + need > self.limits.frame_bytes_max && !self.relieve(driver, need) {
+        if self.lacks_room(need) && !self.relieve(driver, need) {
             self.counters().frames_refused_memory.add(1);
             return None;
         }

@@ -10,10 +10,7 @@ use super::{
     outbox::{BLOCKED, Delivery, LISTED, OPEN, Outbox, Outcome},
     queue::Queue,
 };
-use crate::{
-    driver::{Driver, SENDS_PER_BATCH_MAX},
-    options::Overflow,
-};
+use crate::{driver::Driver, options::Overflow};
 
 impl Outbox {
     #[inline]
@@ -86,15 +83,21 @@ impl Outbox {
         *dropped = dropped.saturating_add(count);
     }
 
+    /// Whether `need` more bytes of frames are more than there may be.
+    pub(super) fn lacks_room(&self, need: u64) -> bool {
+        self.frames.live_bytes() + need > self.limits.frame_bytes_max
+    }
+
     /// Makes room for `need` bytes of frames: flushes what sockets take, then the blocked sessions that hold the
     /// oldest frame meet their policy, again and again.
     #[cold]
     pub(super) fn relieve<D: Driver>(&mut self, driver: &mut D, need: u64) -> bool {
-        for _ in 0..=self.dirty.len() / SENDS_PER_BATCH_MAX {
+        // A round sends something of each of its sessions, or finds it blocked.
+        while self.lacks_room(need) && self.has_dirty() {
             self.flush(driver);
         }
         // Each round changes something, or gives up.
-        while self.frames.live_bytes() + need > self.limits.frame_bytes_max {
+        while self.lacks_room(need) {
             let Some(oldest) = self.frames.oldest() else { return false };
             self.trim_blocked();
             if !self.apply_policy_to_holders(oldest) && !self.cut_holders(oldest) {

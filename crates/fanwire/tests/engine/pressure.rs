@@ -23,6 +23,7 @@ in_every_world!(
     a_greedy_sender_is_paused_and_others_are_served,
     a_session_that_does_not_read_its_answers_is_not_read_from,
     frames_beyond_the_memory_limit_cost_the_blocked_sessions_that_hold_the_oldest,
+    frames_beyond_the_memory_limit_go_to_sockets_that_take_them,
     of_pings_to_a_blocked_session_the_latest_is_answered,
     closing_a_blocked_session_ends_within_the_close_timeout,
 );
@@ -266,6 +267,21 @@ fn frames_beyond_the_memory_limit_cost_the_blocked_sessions_that_hold_the_oldest
     reader.close();
 }
 
+/// The room of the last message is made by sending the others, and costs nobody anything.
+fn frames_beyond_the_memory_limit_go_to_sockets_that_take_them(setup: Setup) {
+    let options = Options::default().queue_bytes(64_000).queue_size(1_000).frame_bytes_max(65_000);
+    let world = World::start_faulty(setup, options, Faults::none());
+    let mut client = world.client("c");
+    let large = format!("\"{}\"", "x".repeat(55_000));
+    client.script(&format!("send_n 150 n\nsend n {large}"));
+    for number in 0..150 {
+        assert_eq!(client.envelope().data, number.to_string());
+    }
+    assert_eq!(client.envelope().data, large);
+    assert_eq!(world.stats().total.frames_refused_memory, 0);
+    client.close();
+}
+
 fn of_pings_to_a_blocked_session_the_latest_is_answered(setup: Setup) {
     let world = World::start_faulty(setup, narrow_options(), Faults::none());
     let mut client = world.connect_narrow("/ws?name=c");
@@ -303,7 +319,7 @@ fn closing_a_blocked_session_ends_within_the_close_timeout(setup: Setup) {
     let world = World::start(setup, options);
     let mut client = world.connect_narrow("/ws?name=c");
     client.script_and_wait("sub t");
-    for number in 0..300 {
+    for number in 0..150 {
         world.publisher().publish("t", payload(number)).unwrap();
     }
     world.until_stats("it is blocked", |stats| stats.total.sessions_blocked == 1);
