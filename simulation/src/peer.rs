@@ -80,7 +80,7 @@ impl Peer {
             Door::Post => return format!("POST {target} HTTP/1.1\r\nHost: simulation\r\n\r\n").into_bytes(),
             Door::LongHead => target.push_str(&format!("&rest={}", "x".repeat(HEAD_BYTES))),
             Door::Plain => target = format!("/nowhere?peer={index}"),
-            Door::TakeOver => target = format!("/take?peer={index}"),
+            Door::TakeOver | Door::HandBack => target = format!("/take?peer={index}"),
             Door::Park | Door::ParkAndTalk => target.push_str("&door=park"),
             Door::Refuse => target.push_str("&door=refuse"),
             Door::Panic => target.push_str("&door=panic"),
@@ -313,7 +313,7 @@ impl Peer {
     /// Answers that its request may get. Any may come too late, or find no room.
     fn allowed(&self) -> &'static [u16] {
         match self.door {
-            Door::Accept => &[101, 408, 503],
+            Door::Accept | Door::HandBack => &[101, 408, 503],
             Door::Park => &[101, 401, 408, 503],
             Door::Refuse => &[401, 408, 503],
             Door::Panic => &[500, 408, 503],

@@ -84,8 +84,10 @@ pub enum Door {
     LongHead,
     /// It is parked, and talks all the while.
     ParkAndTalk,
-    /// It asks for a path whose connection is taken over.
+    /// It asks for a path whose connection is taken over by another program, which answers and ends it.
     TakeOver,
+    /// The same, but the other program answers the handshake, reads on, and has the connection adopted.
+    HandBack,
     /// It sends what is no HTTP.
     Garbage,
 }
@@ -257,7 +259,8 @@ impl Drawing {
             0..24 => Door::Accept,
             24..29 => Door::Park,
             29..34 => Door::Adopt(self.number()),
-            34..36 => Door::TakeOver,
+            34 => Door::TakeOver,
+            35..37 => Door::HandBack,
             _ => *choose(&mut self.rng, &ODD_DOORS),
         };
         let mut on_open = self.acts(3);

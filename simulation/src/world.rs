@@ -5,22 +5,24 @@
 //! Bounds  `SETTLE_MAX` and `END_MAX` of simulated time, `TURNS_MAX` turns
 //! Source  none
 
+mod handover;
+mod operations;
+
 use std::{
-    net::TcpStream,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use fanwire::{Auth, Publisher, sim::SimServer};
+use fanwire::{Publisher, sim::SimServer};
 use fastrand::Rng;
 
+use self::handover::Handover;
 use crate::{
-    actor::{Actor, SharedOracle, Value, lock},
-    message::Message,
-    oracle::{Account, Failure, Lane, Oracle},
+    actor::{Actor, SharedOracle, lock},
+    oracle::{Failure, Oracle},
     peer::Peer,
-    plan::{Act, Call, Decision, Deed, Door, Operation, Plan},
+    plan::Plan,
     settings::Settings,
 };
 
@@ -31,6 +33,8 @@ pub struct World {
     oracle: SharedOracle,
     peers: Vec<Peer>,
     publisher: Publisher,
+    /// Connections that another program has, for a while.
+    handovers: Vec<Handover>,
     settings: Settings,
     rng: Rng,
     turns: u64,
@@ -82,6 +86,7 @@ impl World {
             server,
             oracle: oracle.clone(),
             peers: Vec::new(),
+            handovers: Vec::new(),
             settings: plan.settings.clone(),
             rng: Rng::with_seed(!plan.seed),
             turns: 0,
@@ -126,6 +131,9 @@ impl World {
             self.server.step();
             self.check_turn();
         }
+        if self.rng.u8(..8) == 0 {
+            self.hand_back();
+        }
         true
     }
 
@@ -150,21 +158,8 @@ impl World {
         let taken_over = std::mem::take(&mut oracle.taken_over);
         drop(oracle);
         for (peer, stream, read) in taken_over {
-            self.answer_taken(peer, stream, &read);
+            self.take(peer, stream, read);
         }
-    }
-
-    /// Another program has a connection now: it answers and ends it.
-    fn answer_taken(&mut self, peer: usize, stream: TcpStream, read: &[u8]) {
-        let start = format!("GET /take?peer={peer} HTTP/1.1\r\n");
-        let Some(mut stream) = self.server.redeem(stream) else {
-            return lock(&self.oracle).fail("a take-over hands over the connection", format!("peer {peer}"));
-        };
-        if !read.starts_with(start.as_bytes()) {
-            let text = String::from_utf8_lossy(read).into_owned();
-            lock(&self.oracle).fail("a take-over hands over all that was read", text);
-        }
-        stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     }
 
     fn pump(&mut self, index: usize) -> bool {
@@ -190,173 +185,14 @@ impl World {
         }
     }
 
-    // --- operations ---
-
-    fn operate(&mut self, operation: &Operation) {
-        match operation {
-            Operation::Connect { door, on_open, on_close } => self.connect(*door, on_open, on_close),
-            Operation::Say { peer, acts, bytes, fragments } => self.say(*peer, acts, *bytes, *fragments),
-            Operation::Peer(peer, deed) => self.deed(*peer, *deed),
-            Operation::Outside(call) => self.call(*call),
-            Operation::Decide(ticket, decision) => self.decide(*ticket, *decision),
-            Operation::FailAccepts(count) => self.server.fail_accepts(*count),
-            Operation::Pass(time) => self.pass(*time),
-            Operation::Jump(time) => self.jump(*time),
-            Operation::Drain(deadline) => self.drain(*deadline),
-        }
-    }
-
-    fn connect(&mut self, door: Door, on_open: &[Act], on_close: &[Act]) {
-        let mut account = Account::new(on_open.to_vec(), on_close.to_vec());
-        account.conduct.is_rude = door == Door::ParkAndTalk;
-        let index = lock(&self.oracle).add(account);
-        let adopted = match door {
-            Door::Adopt(shard) => {
-                let value = Value::new(index, &self.oracle);
-                self.server.adopt(shard % usize::from(self.settings.shards), value, Vec::new()).ok()
-            }
-            _ => None,
-        };
-        // One that finds the inbox full comes in as others do.
-        let door = if adopted.is_none() && matches!(door, Door::Adopt(_)) { Door::Accept } else { door };
-        let link = adopted.unwrap_or_else(|| self.server.connect_with(None, self.settings.peer_buffer_bytes));
-        self.peers.push(Peer::new(index, link, door));
-    }
-
-    fn say(&mut self, peer: usize, acts: &[Act], bytes: usize, fragments: usize) {
-        let Some(index) = self.some_peer(peer).filter(|&index| self.peers[index].may_talk()) else { return };
-        let mut oracle = lock(&self.oracle);
-        let id = oracle.account(index).say(acts.to_vec(), bytes);
-        let data = Message { id, topic: String::new(), bytes }.data();
-        let payload =
-            if self.settings.is_raw { data } else { format!("{{\"topic\":\"do\",\"data\":{data}}}") };
-        self.peers[index].say(payload.as_bytes(), fragments, &mut self.rng);
-    }
-
-    fn deed(&mut self, peer: usize, deed: Deed) {
-        let Some(index) = self.some_peer(peer).filter(|&index| self.peers[index].is_there()) else { return };
-        let peer = &mut self.peers[index];
-        let mut oracle = lock(&self.oracle);
-        let conduct = &mut oracle.account(index).conduct;
-        match deed {
-            Deed::Stall => {
-                conduct.has_stalled = true;
-                peer.set_reading(false);
-            }
-            Deed::Resume => peer.set_reading(true),
-            Deed::Ping if peer.may_talk() => peer.ping(&mut self.rng),
-            Deed::Close(code) if peer.may_talk() => {
-                conduct.has_closed = true;
-                peer.close(code);
-            }
-            Deed::HalfClose => {
-                conduct.has_left = true;
-                peer.half_close();
-            }
-            Deed::Reset => {
-                conduct.has_left = true;
-                peer.reset();
-            }
-            Deed::Vanish => {
-                conduct.has_left = true;
-                peer.vanish();
-            }
-            Deed::Garbage if peer.may_talk() => {
-                conduct.is_rude = true;
-                peer.misbehave();
-            }
-            Deed::PingFlood if peer.may_talk() => (0..PINGS).for_each(|_| peer.ping(&mut self.rng)),
-            // With Raw everything is a message.
-            Deed::Nonsense if peer.may_talk() && !self.settings.is_raw => peer.mumble(),
-            Deed::Ping | Deed::PingFlood | Deed::Nonsense | Deed::Close(_) | Deed::Garbage => {}
-        }
-    }
-
-    fn call(&mut self, call: Call) {
-        match call {
-            Call::Publish { topic, bytes, count } => {
-                for _ in 0..count {
-                    let message = self.message(&topic.name(), bytes);
-                    let result = self.publisher.publish(&topic.name(), message.data());
-                    lock(&self.oracle).published(message.id, Some(topic), None, result);
-                }
-            }
-            Call::PublishExcept { peer, topic, bytes } => {
-                let Some((peer, handle)) = lock(&self.oracle).some_handle(peer) else { return };
-                let message = self.message(&topic.name(), bytes);
-                let result = self.publisher.publish_except(&handle, &topic.name(), message.data());
-                lock(&self.oracle).published(message.id, Some(topic), Some(peer), result);
-            }
-            Call::Broadcast { bytes } => {
-                let message = self.message("all", bytes);
-                let result = self.publisher.broadcast("all", message.data());
-                lock(&self.oracle).published(message.id, None, None, result);
-            }
-            Call::Send { peer, bytes } => {
-                let Some((peer, handle)) = lock(&self.oracle).some_handle(peer) else { return };
-                let message = self.message("direct", bytes);
-                let result = handle.send("direct", message.data());
-                lock(&self.oracle).sent(peer, message.id, result);
-            }
-            Call::Subscribe { peer, topic } => {
-                let Some((peer, handle)) = lock(&self.oracle).some_handle(peer) else { return };
-                let result = handle.subscribe(&topic.name());
-                lock(&self.oracle).subscribed(peer, topic, result);
-            }
-            Call::SubscribeAndPublish { peer, topic, bytes } => {
-                self.call(Call::Subscribe { peer, topic });
-                self.call(Call::Publish { topic, bytes, count: 1 });
-            }
-            Call::Unsubscribe { peer, topic } => {
-                let Some((peer, handle)) = lock(&self.oracle).some_handle(peer) else { return };
-                let result = handle.unsubscribe(&topic.name());
-                lock(&self.oracle).unsubscribed(peer, topic, result);
-            }
-            Call::Close { peer, code } => {
-                let Some((peer, handle)) = lock(&self.oracle).some_handle(peer) else { return };
-                let result = handle.close_with(code, "by a thread");
-                lock(&self.oracle).close_asked(peer, code, result);
-            }
-        }
-    }
-
-    fn decide(&mut self, number: usize, decision: Decision) {
-        let mut oracle = lock(&self.oracle);
-        let Some(index) = number.checked_rem(oracle.tickets.len()) else { return };
-        let (peer, ticket) = oracle.tickets.remove(index).expect("the index is below the length");
-        drop(oracle);
-        match decision {
-            Decision::Accept => ticket.answer(Auth::accept(Value::new(peer, &self.oracle))),
-            Decision::Reject => ticket.answer(Auth::reject(401, "not today\n")),
-            Decision::Drop => drop(ticket),
-        }
-    }
-
-    /// After a jump the peers have their say before anything else is due.
-    fn jump(&mut self, time: Duration) {
-        self.server.jump(time);
-        self.pass(Duration::from_millis(100));
-    }
-
-    fn drain(&mut self, deadline: Duration) {
-        self.is_draining = true;
-        lock(&self.oracle).begin_drain();
-        self.server.begin_drain(deadline);
-    }
-
-    fn message(&mut self, topic: &str, bytes: usize) -> Message {
-        lock(&self.oracle).message(topic.to_owned(), bytes, Lane::Inbox)
-    }
-
-    fn some_peer(&self, number: usize) -> Option<usize> {
-        number.checked_rem(self.peers.len())
-    }
-
     // --- the end ---
 
     /// Everybody reads again, and time passes until nothing is missing.
     fn settle(&mut self) {
         self.peers.iter_mut().for_each(|peer| peer.set_reading(true));
+        while !self.handovers.is_empty() {
+            self.hand_back();
+        }
         let end = self.server.now() + SETTLE_MAX;
         while !self.is_settled() && self.server.now() < end && !self.has_failed() {
             self.pass(Duration::from_millis(20));
@@ -407,9 +243,6 @@ impl World {
         }
     }
 }
-
-/// More than there is room for answers.
-const PINGS: usize = 400;
 
 /// What is so only at present, and must be over at the end.
 pub const GAUGES: [&str; 10] = [

@@ -4,7 +4,12 @@
 //! Out     what the server has sent, in order, and its end
 //! Bounds  a connection holds so many bytes in each direction as it was made with
 
-use std::{cell::RefCell, fmt, net::SocketAddr, rc::Rc};
+use std::{
+    cell::RefCell,
+    fmt,
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+};
 
 use super::{
     net::Net,
@@ -115,11 +120,12 @@ impl fmt::Debug for SimClient {
 pub struct SimStream {
     net: Rc<RefCell<Net>>,
     link: usize,
+    is_handed_on: bool,
 }
 
 impl SimStream {
     pub(super) fn new(net: Rc<RefCell<Net>>, link: usize) -> Self {
-        Self { net, link }
+        Self { net, link, is_handed_on: false }
     }
 
     /// Moves what has arrived from the client to the end of `into`; whether that was anything.
@@ -145,11 +151,20 @@ impl SimStream {
         let net = self.net.borrow();
         end_of(&net.links[self.link].up, net.now)
     }
+
+    /// What stands for the connection where a real program has a socket, for
+    /// [`SimServer::adopt_stream`](super::SimServer::adopt_stream).
+    pub fn into_socket(mut self) -> TcpStream {
+        self.is_handed_on = true;
+        TcpStream::from(self.net.borrow_mut().token(self.link))
+    }
 }
 
 impl Drop for SimStream {
     fn drop(&mut self) {
-        self.net.borrow_mut().close_server_end(self.link);
+        if !self.is_handed_on {
+            self.net.borrow_mut().close_server_end(self.link);
+        }
     }
 }
 

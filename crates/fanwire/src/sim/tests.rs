@@ -168,12 +168,7 @@ fn what_is_taken_over_is_the_stream_from_its_first_byte_and_can_be_adopted_again
         let mut received = Vec::new();
         client.receive(&mut received);
         assert_eq!(received, b"hello");
-        drop(stream);
-        server.pass(Duration::from_secs(1));
-        assert_eq!(client.end(), Some(SimEnd::Fin));
-
-        let (mut client, stream) = server.pair(1_000);
-        server.adopt_stream(0, stream, (), Vec::new()).unwrap();
+        server.adopt_stream(0, stream.into_socket(), (), Vec::new()).unwrap();
         let mut frame = Vec::new();
         encode_frame(&mut frame, true, Opcode::Text, Some([0; 4]), br#"{"topic":"x","data":2}"#);
         client.send(&frame);
@@ -183,6 +178,11 @@ fn what_is_taken_over_is_the_stream_from_its_first_byte_and_can_be_adopted_again
         });
         assert!(is_echoed);
         assert_eq!(server.snapshot()[0].sessions.len(), 1);
+
+        let (client, stream) = server.pair(1_000);
+        drop(server.redeem(stream));
+        server.pass(Duration::from_secs(1));
+        assert_eq!(client.end(), Some(SimEnd::Fin), "nobody has it any more");
     }
 }
 
