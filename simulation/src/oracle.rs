@@ -9,6 +9,7 @@
 //! turns the oracle's sessions and topics are exactly the engine's, and each session's messages are known in order.
 
 mod account;
+mod commands;
 mod hooks;
 mod lanes;
 mod outside;
@@ -26,19 +27,10 @@ use std::{
     sync::Arc,
 };
 
-use fanwire::{
-    CloseKind, Overflow, SessionHandle, Ticket,
-    sim::{Asked, ShardSnapshot, Taken},
-};
-use fanwire_ws::{Header, Parsed};
+use fanwire::{Overflow, SessionHandle, Ticket, sim::ShardSnapshot};
 
 use self::{account::Phase, lanes::Lanes};
-use crate::{
-    actor::Value,
-    message::{Message, id_of},
-    plan::Topic,
-    settings::Settings,
-};
+use crate::{actor::Value, message::Message, plan::Topic, settings::Settings};
 
 /// What is known of a world.
 #[derive(Debug)]
@@ -128,137 +120,6 @@ impl Oracle {
         let message = Message { id, topic, bytes };
         self.messages.push(Sent { message: message.clone(), lane });
         message
-    }
-
-    // --- commands ---
-
-    /// A shard has taken a command in.
-    pub fn taken(&mut self, taken: &Taken) {
-        let shard = taken.shard;
-        match self.request_of(taken) {
-            Err(what) => self.fail("commands arrive once and in order", what),
-            Ok(request) => {
-                self.note(|| format!("shard {shard} takes {request:?}, done: {}", taken.is_done));
-                self.carry_out(shard, request, taken.is_done);
-            }
-        }
-    }
-
-    fn request_of(&mut self, taken: &Taken) -> Result<Request, String> {
-        let topic_of = |name: &str| Topic::of(name).ok_or_else(|| format!("nobody named the topic {name:?}"));
-        let id_in = |frame: &fanwire::Frame| id_of_frame(frame.as_bytes()).ok_or("a frame without a number");
-        match &taken.request {
-            Asked::Publish(frame) => {
-                let id = id_in(frame)?;
-                let is_it = |one: &Request| matches!(one, Request::Publish { id: its, .. } if *its == id);
-                self.lanes.take(taken.shard, self.lane_of(id)?, is_it)
-            }
-            Asked::Broadcast(frame) => {
-                let id = id_in(frame)?;
-                self.lanes.take(taken.shard, self.lane_of(id)?, |one| *one == Request::Broadcast { id })
-            }
-            Asked::Send(frame) => {
-                let id = id_in(frame)?;
-                let is_it = |one: &Request| matches!(one, Request::Send { id: its, .. } if *its == id);
-                self.lanes.take(taken.shard, self.lane_of(id)?, is_it)
-            }
-            Asked::Subscribe(name) => {
-                let topic = topic_of(name)?;
-                let is_it =
-                    |one: &Request| matches!(one, Request::Subscribe { topic: its, .. } if *its == topic);
-                self.lanes.take(taken.shard, Lane::Inbox, is_it)
-            }
-            Asked::Unsubscribe(name) => {
-                let topic = topic_of(name)?;
-                let is_it =
-                    |one: &Request| matches!(one, Request::Unsubscribe { topic: its, .. } if *its == topic);
-                self.lanes.take(taken.shard, Lane::Inbox, is_it)
-            }
-            Asked::Close(code) => {
-                let is_it = |one: &Request| matches!(one, Request::Close { code: its, .. } if its == code);
-                self.lanes.take(taken.shard, Lane::Inbox, is_it)
-            }
-            other => Err(format!("{other:?} is new to the oracle")),
-        }
-    }
-
-    fn lane_of(&self, id: u32) -> Result<Lane, String> {
-        let sent = self.messages.get(id as usize);
-        sent.map(|sent| sent.lane).ok_or_else(|| format!("nobody made message {id}"))
-    }
-
-    fn carry_out(&mut self, shard: usize, request: Request, is_done: bool) {
-        match request {
-            Request::Publish { .. } | Request::Broadcast { .. } | Request::Send { .. } if !is_done => {
-                self.fail("room is made for every frame", format!("{request:?}"));
-            }
-            Request::Publish { id, except } => {
-                let name = self.messages[id as usize].message.topic.clone();
-                let topic = Topic::of(&name).expect("publishes are on topics of the plan");
-                self.deliver(shard, id, except, |account| account.topics.contains(&topic));
-            }
-            Request::Broadcast { id } => self.deliver(shard, id, None, |_| true),
-            Request::Send { id, peer } => {
-                if self.accounts[peer].is_open() {
-                    self.accounts[peer].expect(id, None);
-                }
-            }
-            Request::Subscribe { peer, topic } => self.remote_subscribed(peer, topic, is_done),
-            Request::Unsubscribe { peer, topic } => self.remote_unsubscribed(peer, topic, is_done),
-            Request::Close { peer, code } => self.leave(peer, CloseKind::Server, code),
-        }
-    }
-
-    fn remote_subscribed(&mut self, peer: usize, topic: Topic, is_done: bool) {
-        let topics_max = self.settings.topics_per_session_max as usize;
-        let account = &mut self.accounts[peer];
-        if !account.is_open() {
-            return;
-        }
-        let fits = account.topics.contains(&topic) || account.topics.len() < topics_max;
-        match (fits, is_done) {
-            (true, true) => {
-                account.topics.insert(topic);
-            }
-            (false, false) => {}
-            // Its session has ended in this turn, and nobody has heard of it yet.
-            (true, false) | (false, true) => self.doom(peer),
-        }
-    }
-
-    fn remote_unsubscribed(&mut self, peer: usize, topic: Topic, is_done: bool) {
-        let account = &mut self.accounts[peer];
-        let was_there = account.is_open() && account.topics.contains(&topic);
-        match (was_there, is_done) {
-            (true, true) => {
-                account.topics.remove(&topic);
-            }
-            (false, false) => {}
-            // Likewise.
-            (true, false) => self.doom(peer),
-            (false, true) => {
-                self.fail("unsubscribing removes what is there", format!("peer {peer}, {topic:?}"))
-            }
-        }
-    }
-
-    /// A shard has put a message into the queues of these of its sessions.
-    fn deliver(&mut self, shard: usize, id: u32, except: Option<usize>, is_for: impl Fn(&Account) -> bool) {
-        let close_hook_step = self.in_close_hook.then_some(self.step);
-        for (peer, account) in self.accounts.iter_mut().enumerate() {
-            if account.is_open() && account.shard == shard && except != Some(peer) && is_for(account) {
-                account.expect(id, close_hook_step);
-            }
-        }
-    }
-
-    /// Somebody closes a session in order: what it has got until now is what it gets.
-    fn leave(&mut self, peer: usize, kind: CloseKind, code: u16) {
-        let account = &mut self.accounts[peer];
-        if account.is_open() {
-            account.phase = Phase::Leaving(kind, code);
-            account.freeze();
-        }
     }
 
     // --- between turns ---
@@ -416,12 +277,4 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut names: Vec<_> = names.cloned().collect();
     names.sort_unstable();
     names
-}
-
-/// The number of the message in a whole frame.
-fn id_of_frame(frame: &[u8]) -> Option<u32> {
-    match Header::parse(frame) {
-        Ok(Parsed::Header(_, at)) => id_of(&frame[at..]),
-        _ => None,
-    }
 }

@@ -33,6 +33,7 @@ mod net;
 mod observe;
 mod pipe;
 mod rng;
+mod rules;
 mod snapshot;
 mod tokens;
 mod world;
@@ -51,8 +52,8 @@ pub use self::{
     client::{SimClient, SimEnd, SimStream},
     faults::Faults,
     observe::{Asked, Taken},
+    rules::Violation,
     snapshot::{SessionSnapshot, ShardSnapshot, TopicSnapshot},
-    world::Violation,
 };
 pub(crate) use self::{driver::SimDriver, observe::Observer};
 use self::{
