@@ -5,11 +5,11 @@
 //! Bounds  each state but `Open` has a deadline; early bytes 16 KiB; discarded bytes 1 MiB
 //! Source  RFC 6455 section 7; docs/architecture.md, docs/protocol.md
 
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use fanwire_ws::{CloseCode, Decoder, encode_close};
 
-use super::{Core, ops::subscription_bytes};
+use super::{Core, hold::Chunk, ops::subscription_bytes};
 use crate::{
     close::{CloseKind, CloseReason},
     driver::{Driver, GENERATION_MAX, Key},
@@ -44,10 +44,8 @@ pub(crate) struct Conn {
 pub(crate) struct Early {
     /// An incomplete head, or what came behind a head whose ticket is out.
     pub(crate) bytes: Vec<u8>,
-    /// The bytes are frames of a session, and count as held.
-    pub(crate) is_held: bool,
-    /// Held bytes in front that have been handled already.
-    pub(crate) handled: usize,
+    /// Frames of a session whose reading is paused, as they came.
+    pub(crate) held: VecDeque<Chunk>,
     /// Of a parked request.
     pub(crate) websocket_key: Vec<u8>,
     /// Those offered, in one string: a head may hold thousands of short ones.
@@ -214,7 +212,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn finish(&mut self, slot: u32) {
         self.enter(slot, State::Finishing);
         // Nobody will go on with it: it must not take the others' room until the socket is closed.
-        self.take_held(slot);
+        self.drop_held(slot);
         self.conns[slot as usize].read_bytes = 0;
         self.resume_reading(slot);
         self.out.finish(slot);
@@ -270,7 +268,7 @@ impl<D: Driver> Core<D> {
         assert!(state != State::Open, "a session is ended before its socket is closed");
         self.enter(slot, State::Gone);
         self.out.kill(slot);
-        self.take_held(slot);
+        self.drop_held(slot);
         let conn = &mut self.conns[slot as usize];
         conn.decoder.release(&mut self.assembly);
         conn.early = None;

@@ -39,8 +39,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Handles all that is held, whatever the queue: the peer has ended, or there is no more room to hold it.
     pub(super) fn release_held(&mut self, slot: u32) {
-        if let Some((mut bytes, handled)) = self.core.take_held(slot) {
-            self.received_frames(slot, &mut bytes[handled..], false);
+        while let Some(mut chunk) = self.core.take_held(slot) {
+            let first = chunk.handled;
+            self.received_frames(slot, &mut chunk.bytes[first..], false);
+            if !self.core.is_reading(slot) {
+                self.core.drop_held(slot);
+            }
         }
     }
 
@@ -61,19 +65,24 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if is_open && !self.core.may_resume(slot) {
             return true;
         }
-        if let Some((mut bytes, handled)) = self.core.take_held(slot) {
-            // After our close frame only the peer's is looked for, and that costs no queue.
-            let budget = if is_open { self.core.read_budget as usize } else { usize::MAX };
-            let end = bytes.len().min(handled.saturating_add(budget));
-            let handled = handled + self.received_frames(slot, &mut bytes[handled..end], is_open);
-            if handled < bytes.len() && self.core.is_reading(slot) {
-                self.core.put_held(slot, bytes, handled);
+        // After our close frame only the peer's is looked for, and that costs no queue.
+        let mut budget = if is_open { self.core.read_budget as usize } else { usize::MAX };
+        while let Some(mut chunk) = self.core.take_held(slot) {
+            let first = chunk.handled;
+            let last = chunk.bytes.len().min(first.saturating_add(budget));
+            let count = self.received_frames(slot, &mut chunk.bytes[first..last], is_open);
+            chunk.handled += count;
+            budget -= count.min(budget);
+            if !self.core.is_reading(slot) {
+                self.core.drop_held(slot);
+                return false;
+            }
+            if chunk.handled < chunk.bytes.len() {
+                self.core.put_back(slot, chunk);
                 return true;
             }
         }
-        if self.core.is_reading(slot) {
-            self.core.resume_reading(slot);
-        }
+        self.core.resume_reading(slot);
         false
     }
 }
@@ -89,40 +98,59 @@ impl<D: Driver> Core<D> {
     }
 
     /// Keeps bytes behind those that are held already; `false` if there is no room.
-    fn hold(&mut self, slot: u32, bytes: &[u8]) -> bool {
-        if self.held_bytes + bytes.len() > HELD_BYTES_MAX {
+    pub(super) fn hold(&mut self, slot: u32, bytes: &[u8]) -> bool {
+        if self.held_bytes + bytes.len() + CHUNK_BYTES > HELD_BYTES_MAX {
             return false;
         }
-        self.held_bytes += bytes.len();
-        let early = self.conns[slot as usize].early.get_or_insert_default();
-        early.is_held = true;
-        early.bytes.extend_from_slice(bytes);
+        let chunk = Chunk { bytes: bytes.into(), handled: 0 };
+        self.held_bytes += chunk.cost();
+        self.conns[slot as usize].early.get_or_insert_default().held.push_back(chunk);
         true
     }
 
-    /// Takes out what is held, with how much of it has been handled, and the room that it had.
-    pub(super) fn take_held(&mut self, slot: u32) -> Option<(Vec<u8>, usize)> {
-        let early = self.conns[slot as usize].early.take_if(|early| early.is_held)?;
-        self.held_bytes -= early.bytes.len();
-        Some((early.bytes, early.handled))
+    /// Takes out the oldest of what is held, and the room that it had.
+    fn take_held(&mut self, slot: u32) -> Option<Chunk> {
+        let early = &mut self.conns[slot as usize].early;
+        let chunk = early.as_mut()?.held.pop_front()?;
+        early.take_if(|early| early.held.is_empty());
+        self.held_bytes -= chunk.cost();
+        Some(chunk)
     }
 
-    /// Puts the rest of what was taken out back, in front of nothing else. What is handled is moved away only when it
-    /// is half of all: a peer whose messages go on a few at a time must not have megabytes moved for each few.
-    fn put_held(&mut self, slot: u32, mut bytes: Vec<u8>, mut handled: usize) {
-        if handled > bytes.len() / 2 {
-            bytes.drain(..handled);
-            handled = 0;
-        }
-        self.held_bytes += bytes.len();
-        let early = Early { bytes, handled, is_held: true, ..Early::default() };
-        self.conns[slot as usize].early = Some(Box::new(early));
+    /// Puts back what was taken out last and is not handled to its end.
+    fn put_back(&mut self, slot: u32, chunk: Chunk) {
+        self.held_bytes += chunk.cost();
+        self.conns[slot as usize].early.get_or_insert_default().held.push_front(chunk);
+    }
+
+    /// Nobody will go on with what is held.
+    pub(super) fn drop_held(&mut self, slot: u32) {
+        while self.take_held(slot).is_some() {}
+    }
+}
+
+/// What came at once. It is never moved or grown, so that what it counts is what it takes.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Box<[u8]>,
+    /// So many bytes in front have been handled already.
+    handled: usize,
+}
+
+impl Chunk {
+    /// What it takes of `HELD_BYTES_MAX`.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.len() + CHUNK_BYTES
     }
 }
 
 fn has_held(conn: &Conn) -> bool {
-    conn.early.as_ref().is_some_and(|early| early.is_held)
+    conn.early.as_ref().is_some_and(|early| !early.held.is_empty())
 }
 
-/// Bytes held over all sessions of a shard.
+/// Bytes held over all sessions of a shard, with what it costs to hold them.
 pub(crate) const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// What it costs to hold a chunk: its place, and a session's list with its box.
+const CHUNK_BYTES: usize = 384;
+
+const _: () = assert!(size_of::<Early>() + 5 * size_of::<Chunk>() + 32 <= CHUNK_BYTES);

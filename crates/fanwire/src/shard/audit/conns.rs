@@ -5,7 +5,7 @@ use crate::{
     shard::{
         Core, State,
         conn::{Conn, EARLY_BYTES_MAX},
-        hold::HELD_BYTES_MAX,
+        hold::{Chunk, HELD_BYTES_MAX},
         outbox::{DEAD, IN_LISTS, OPEN},
     },
     stats::Counters,
@@ -113,9 +113,9 @@ impl<D: Probe> Core<D> {
             return Ok(());
         };
         let bytes = early.bytes.len();
-        if early.is_held {
-            ensure!(is_reading, "it is {:?} and has {bytes} bytes held", conn.state);
-            ensure!(is_watched, "{bytes} bytes of it are held, and nobody will go on with them");
+        if !early.held.is_empty() {
+            ensure!(is_reading, "it is {:?} and has input held", conn.state);
+            ensure!(is_watched, "input of it is held, and nobody will go on with it");
         } else {
             let bytes_max = match conn.state {
                 State::Head => self.options.head_bytes_max as usize,
@@ -156,9 +156,8 @@ impl<D: Probe> Core<D> {
             "{awaiting} sessions await on_close, and {} hooks are to run",
             self.ended.len()
         );
-        let held =
-            self.conns.iter().filter_map(|(_, conn)| conn.early.as_ref().filter(|early| early.is_held));
-        let held: usize = held.map(|early| early.bytes.len()).sum();
+        let early = self.conns.iter().filter_map(|(_, conn)| conn.early.as_ref());
+        let held: usize = early.flat_map(|early| &early.held).map(Chunk::cost).sum();
         ensure!(held == self.held_bytes, "{held} bytes are held, but {} are counted", self.held_bytes);
         ensure!(held <= HELD_BYTES_MAX, "{held} bytes are held, over the limit");
         let assembled: u64 = self.conns.iter().map(|(_, conn)| conn.decoder.assembled_bytes() as u64).sum();

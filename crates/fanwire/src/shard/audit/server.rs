@@ -42,7 +42,7 @@ pub(crate) fn audit_server<'a, D: Probe + 'a, H: Handler>(
 pub(crate) fn memory_in_use<D: Probe, H: Handler>(shard: &Shard<D, H>) -> u64 {
     let core = &shard.core;
     let conns = core.conns.iter().map(|(_, conn)| conn);
-    let early = conns.filter_map(|conn| conn.early.as_ref().filter(|early| !early.is_held));
+    let early = conns.filter_map(|conn| conn.early.as_ref());
     let queued: u64 = core.out.queues.iter().map(|queue| u64::from(queue.len())).sum();
     core.out.frames.live_bytes()
         + core.assembly.used()

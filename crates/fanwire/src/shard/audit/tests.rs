@@ -10,10 +10,7 @@ use fanwire_ws::{Opcode, encode_frame};
 use super::*;
 use crate::{
     Auth, Message, Options, Request, Session, Ticket,
-    shard::{
-        conn::Early,
-        outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, LISTED, OPEN},
-    },
+    shard::outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, LISTED, OPEN},
     sim::{Faults, SimClient, SimDriver, SimServer},
 };
 
@@ -218,11 +215,8 @@ fn broken_connections_are_found() {
     finds("with 99999 early bytes", |core| {
         core.conns[PARKED as usize].early.as_mut().unwrap().bytes = vec![0; 99_999];
     });
-    finds("nobody will go on with them", |core| {
-        let early = Early { bytes: vec![0; 5], is_held: true, ..Early::default() };
-        core.conns[ASSEMBLING as usize].early = Some(Box::new(early));
-    });
-    finds("bytes are held, but 5 are counted", |core| core.held_bytes = 5);
+    finds("nobody will go on with it", |core| assert!(core.hold(ASSEMBLING, b"input")));
+    finds("0 bytes are held, but 5 are counted", |core| core.held_bytes = 5);
     finds("keeps 0 bytes of its handshake", |core| {
         core.conns[ASSEMBLING as usize].early = Some(Box::default())
     });
@@ -266,9 +260,7 @@ fn held_input_of_a_session_that_is_refused_is_given_up_at_once() {
     let mut world = World::new();
     let core = world.core();
     core.pause_for_later(ASSEMBLING);
-    let early = Early { bytes: vec![0; 5], is_held: true, ..Early::default() };
-    core.conns[ASSEMBLING as usize].early = Some(Box::new(early));
-    core.held_bytes = 5;
+    assert!(core.hold(ASSEMBLING, b"input") && core.held_bytes > 5);
     core.close_violated(ASSEMBLING, fanwire_ws::CloseCode::TRY_AGAIN_LATER, "no memory");
     assert_eq!(core.held_bytes, 0);
     assert!(core.conns[ASSEMBLING as usize].early.is_none());
