@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use fanwire::{Json, Options, Overflow, Raw, sim::Faults};
+use fanwire::{
+    Json, Options, Overflow, Raw,
+    sim::{Bounds, Faults},
+};
 use fastrand::Rng;
 
 /// What a world is made with.
@@ -40,6 +43,8 @@ pub struct Settings {
     pub topics_per_session_max: u32,
     /// What a peer holds of bytes that it does not read.
     pub peer_buffer_bytes: usize,
+    /// What a shard does at most in one tick.
+    pub bounds: Bounds,
     pub faults: Faults,
 }
 
@@ -75,6 +80,7 @@ impl Settings {
             handshakes_max: *choose(rng, &[1, 2, 64]),
             topics_per_session_max: *choose(rng, &[2, 1_024, 1_024]),
             peer_buffer_bytes: *choose(rng, &[0, 1_024, 256 << 10]),
+            bounds: draw_bounds(rng),
             faults: draw_faults(rng),
         }
     }
@@ -131,6 +137,28 @@ impl Settings {
 /// One of them.
 pub fn choose<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
     &from[rng.usize(..from.len())]
+}
+
+/// The usual ones are beyond what a small world does in a tick; in half of all worlds they are in its reach.
+fn draw_bounds(rng: &mut Rng) -> Bounds {
+    if rng.bool() {
+        return Bounds::default();
+    }
+    let mut count = || *choose(rng, &[1, 2, 5, 64]);
+    Bounds {
+        events: count(),
+        commands: count(),
+        timers: count(),
+        closes: count(),
+        sends: count(),
+        deliveries: count() as u64,
+        event_bytes: *choose(rng, &[0, 1_000, 4 << 20]),
+        command_bytes: *choose(rng, &[1, 1_000, 4 << 20]),
+        held_bytes: *choose(rng, &[0, 1_000, 16 << 20]),
+        discard_bytes: *choose(rng, &[100, 1 << 20]),
+        // The oracle hears of an end by its hook, in the same turn.
+        ..Bounds::default()
+    }
 }
 
 /// A third of all worlds is calm; in the others each fault is absent, rare or frequent.

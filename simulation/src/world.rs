@@ -79,6 +79,7 @@ impl World {
         let make = |shard| Actor::new(shard, oracle.clone());
         let mut server = SimServer::new(plan.seed, options, plan.settings.faults, make)
             .expect("plans are made of options that fit together");
+        server.set_bounds(plan.settings.bounds);
         let observer = oracle.clone();
         server.observe(move |taken| lock(&observer).taken(&taken));
         Self {

@@ -392,6 +392,3 @@ const EMPTY_CLOSE_FRAME: [u8; 2] = [0x88, 0];
 
 /// Bytes kept of a peer that talks before it was let in (beyond its head).
 pub(crate) const EARLY_BYTES_MAX: usize = 16 * 1024;
-
-/// Bytes read and thrown away while lingering.
-pub(crate) const DISCARD_BYTES_MAX: u32 = 1024 * 1024;

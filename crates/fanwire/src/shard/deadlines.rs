@@ -13,7 +13,7 @@ use crate::{close::CloseKind, driver::Driver};
 impl<D: Driver> Core<D> {
     pub(super) fn fire_timers(&mut self) {
         let fired = &mut self.fired;
-        self.wheel.advance(self.now_ns, TIMERS_PER_TICK_MAX, |slot, stamp| fired.push((slot, stamp)));
+        self.wheel.advance(self.now_ns, self.bounds.timers, |slot, stamp| fired.push((slot, stamp)));
         for (slot, stamp) in std::mem::take(&mut self.fired) {
             if self.is_timer_live(slot, stamp) {
                 self.timer_fired(slot);
@@ -90,6 +90,3 @@ impl<D: Driver> Core<D> {
         self.now_ns.saturating_sub(conn.heard_ns.max(self.clock_jump_ns))
     }
 }
-
-/// Timers fired per tick.
-const TIMERS_PER_TICK_MAX: usize = 4_096;

@@ -111,7 +111,7 @@ impl<D: Driver> Core<D> {
 
     fn close_some(&mut self, drain: &mut Drain) {
         let due = (self.now_ns - drain.next_ns) / drain.pace_ns.max(1) + 1;
-        let due = usize::try_from(due).unwrap_or(usize::MAX).min(CLOSES_PER_TICK_MAX);
+        let due = usize::try_from(due).unwrap_or(usize::MAX).min(self.bounds.closes);
         let slots: Vec<u32> = self.out.open_slots().take(due).collect();
         for &slot in &slots {
             self.close_session(slot, CloseKind::Server, CloseCode::GOING_AWAY, "the server is going away");
@@ -145,9 +145,6 @@ impl<D: Driver> Core<D> {
         self.drain.is_some() && self.conns.is_empty() && self.ended.is_empty()
     }
 }
-
-/// Sessions closed per tick of a drain.
-const CLOSES_PER_TICK_MAX: usize = 256;
 
 /// A drain closes at least 100 sessions a second and shard: few sessions need not wait for their deadline.
 const DRAIN_PACE_NS_MAX: u64 = 10_000_000;

@@ -17,8 +17,8 @@ use crate::{
 impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn dispatch(&mut self) {
         let mut bytes = 0;
-        for _ in 0..EVENTS_PER_TICK_MAX {
-            if bytes > EVENT_BYTES_PER_TICK_MAX {
+        for _ in 0..self.core.bounds.events {
+            if bytes > self.core.bounds.event_bytes {
                 break;
             }
             let Some(event) = self.core.driver.next_event() else { break };
@@ -129,9 +129,3 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 }
-
-/// Events handled before the next flush.
-const EVENTS_PER_TICK_MAX: usize = 1_024;
-
-/// Received bytes handled before the next flush: about a millisecond of decoding.
-const EVENT_BYTES_PER_TICK_MAX: usize = 4 << 20;

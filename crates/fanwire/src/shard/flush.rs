@@ -15,7 +15,7 @@ use super::{
     outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, HEAD, LISTED, Outbox, Outcome, Planned},
     queue::{BlockPool, Queue},
 };
-use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Send};
+use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX, Send};
 
 impl Outbox {
     /// The socket takes bytes again.
@@ -48,7 +48,7 @@ impl Outbox {
     fn plan<D: Driver>(&mut self, driver: &mut D) {
         self.batches.start_round();
         // Sessions that are flushed alone count as well, and none is looked at twice.
-        for _ in 0..self.dirty.len().min(SENDS_PER_BATCH_MAX) {
+        for _ in 0..self.dirty.len().min(self.limits.sends) {
             let Some(slot) = self.dirty.pop_front() else { break };
             let queue = &mut self.queues[slot as usize];
             queue.flags &= !DIRTY;

@@ -99,7 +99,7 @@ impl<D: Driver> Core<D> {
 
     /// Keeps bytes behind those that are held already; `false` if there is no room.
     pub(super) fn hold(&mut self, slot: u32, bytes: &[u8]) -> bool {
-        if self.held_bytes + bytes.len() + CHUNK_BYTES > HELD_BYTES_MAX {
+        if self.held_bytes + bytes.len() + CHUNK_BYTES > self.bounds.held_bytes {
             return false;
         }
         let chunk = Chunk { bytes: bytes.into(), handled: 0 };
@@ -146,9 +146,6 @@ impl Chunk {
 fn has_held(conn: &Conn) -> bool {
     conn.early.as_ref().is_some_and(|early| !early.held.is_empty())
 }
-
-/// Bytes held over all sessions of a shard, with what it costs to hold them.
-pub(crate) const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// What it costs to hold a chunk: its place, and a session's list with its box.
 const CHUNK_BYTES: usize = 384;

@@ -47,7 +47,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     pub(super) fn run_close_hooks(&mut self) {
-        for _ in 0..CLOSE_HOOKS_PER_TICK_MAX {
+        for _ in 0..self.core.bounds.close_hooks {
             // The entry stays in front while its hook runs: `topics()` reads it there.
             let Some(ended) = self.core.ended.front_mut() else { break };
             let slot = ended.slot;
@@ -76,6 +76,3 @@ impl<D: Driver> Core<D> {
 pub(super) fn guarded<R>(hook: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(hook)).ok()
 }
-
-/// `on_close` hooks run per tick.
-const CLOSE_HOOKS_PER_TICK_MAX: usize = 1_024;

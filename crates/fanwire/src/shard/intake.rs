@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use fanwire_ws::CloseCode;
 
-use super::{COMMANDS_PER_TICK_MAX, Core, INTAKE_DELIVERIES_MAX, Shard, State, outbox::Delivery};
+use super::{Core, Shard, State, bounds::Bounds, outbox::Delivery};
 use crate::{
     close::CloseKind,
     driver::{Driver, Key},
@@ -25,7 +25,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let shared = self.core.shared.clone();
         let side = &shared.shards[self.core.index];
         let mut batch = std::mem::take(&mut self.core.intake);
-        let mut room = Room { commands: COMMANDS_PER_TICK_MAX, bytes: COMMAND_BYTES_PER_TICK_MAX };
+        let mut room = Room::of(&self.core.bounds);
         while self.has_room(&room) {
             let taken = self.core.mesh.drain(CHUNK, |_, command| {
                 batch.push_back(command);
@@ -36,7 +36,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             self.handle(&mut batch, &mut room, side);
         }
-        let mut room = Room { commands: COMMANDS_PER_TICK_MAX, bytes: COMMAND_BYTES_PER_TICK_MAX };
+        let mut room = Room::of(&self.core.bounds);
         while self.has_room(&room) {
             let taken = side.inbox.take(&mut batch, CHUNK);
             if taken == 0 {
@@ -45,13 +45,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.handle(&mut batch, &mut room, side);
             side.inbox.release(taken);
         }
-        side.inbox.take_free(&mut batch, COMMANDS_PER_TICK_MAX);
+        side.inbox.take_free(&mut batch, self.core.bounds.commands);
         self.handle(&mut batch, &mut room, side);
         self.core.intake = batch;
     }
 
     fn has_room(&self, room: &Room) -> bool {
-        room.commands > 0 && room.bytes > 0 && self.core.intake_deliveries < INTAKE_DELIVERIES_MAX
+        room.commands > 0 && room.bytes > 0 && self.core.intake_deliveries < self.core.bounds.deliveries
     }
 
     fn handle(&mut self, batch: &mut VecDeque<Command>, room: &mut Room, side: &ShardSide) {
@@ -169,14 +169,17 @@ struct Room {
     bytes: u64,
 }
 
+impl Room {
+    fn of(bounds: &Bounds) -> Self {
+        Self { commands: bounds.commands, bytes: bounds.command_bytes }
+    }
+}
+
 /// The code, if it may go over the wire (RFC 6455 s7.4), else 1000.
 pub(super) fn sendable(code: u16) -> CloseCode {
     let code = CloseCode::new(code);
     if code.is_valid_on_wire() { code } else { CloseCode::NORMAL }
 }
-
-/// Frame bytes taken from the mesh, and from the inbox, per tick.
-const COMMAND_BYTES_PER_TICK_MAX: u64 = 4 << 20;
 
 /// Commands taken at a time, under one lock if it is the inbox.
 const CHUNK: usize = 64;

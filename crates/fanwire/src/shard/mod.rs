@@ -11,6 +11,7 @@ pub(crate) mod audit;
 mod accept;
 mod assembly;
 mod batch;
+pub(crate) mod bounds;
 #[cfg(test)]
 mod collisions;
 mod conn;
@@ -50,6 +51,7 @@ use fanwire_ws::{Budget, Role, Rules};
 use slab::Slab;
 
 use self::{
+    bounds::Bounds,
     conn::{Conn, EARLY_BYTES_MAX, Ended, Generations, State},
     drain::Drain,
     interest::InterestOwner,
@@ -84,6 +86,7 @@ pub(crate) struct Shard<D: Driver, H: Handler> {
 /// A shard without the user's handler and values, so that a hook can borrow it beside them.
 pub(crate) struct Core<D: Driver> {
     driver: D,
+    bounds: Bounds,
     shared: Arc<Shared>,
     index: usize,
     options: Arc<Options>,
@@ -170,6 +173,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             close_ns: nanoseconds(options.close_timeout),
             handshake_ns: nanoseconds(options.handshake_timeout),
             driver,
+            bounds: Bounds::default(),
             shared,
             index,
             options,
@@ -210,6 +214,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     #[cfg(feature = "sim")]
     pub(crate) fn observe(&mut self, observer: crate::sim::Observer) {
         self.observer = Some(observer);
+    }
+
+    /// From now on it does no more than this before the rest waits.
+    #[cfg(feature = "sim")]
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        bounds.check();
+        self.core.bounds = bounds;
+        self.core.out.set_sends_max(bounds.sends);
     }
 
     pub(crate) fn report(&self) -> ShardReport {
@@ -342,7 +354,7 @@ pub(crate) const QUEUED_FRAME_BYTES: u64 = 5;
 pub(crate) const COMMAND_BYTES: u64 = size_of::<Command>() as u64;
 
 /// Received bytes that wait for paused sessions, over all sessions of a shard.
-pub(crate) const HELD_BYTES: u64 = hold::HELD_BYTES_MAX as u64;
+pub(crate) const HELD_BYTES: u64 = bounds::HELD_BYTES_MAX as u64;
 
 /// What a shard's assembly may hold beyond its limit until the session that holds most has given way.
 pub(crate) const ASSEMBLY_SLACK: u64 = assembly::ASSEMBLY_SLACK_BYTES;
@@ -352,12 +364,6 @@ pub(crate) const CONTROL_BYTES: u64 = control::CONTROL_BYTES_PER_SESSION;
 
 /// Bytes kept behind a request head.
 pub(crate) const EARLY_BYTES: u64 = EARLY_BYTES_MAX as u64;
-
-/// Commands taken from the mesh, and from the inbox, per tick.
-const COMMANDS_PER_TICK_MAX: usize = 1_024;
-
-/// Frames that a tick's commands may queue before the rest waits for the next tick: about 6 ms.
-const INTAKE_DELIVERIES_MAX: u64 = 256 * 1024;
 
 /// A send for which the kernel had no memory is tried again after so long.
 const SEND_RETRY_NS: u64 = 5_000_000;

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::{
     batch::{Batches, Source},
+    bounds::Bounds,
     frames::{FrameId, FrameTable},
     queue::{BlockPool, Queue},
 };
@@ -83,6 +84,8 @@ pub(super) struct Limits {
     pub(super) queue_bytes: u64,
     pub(super) overflow: Overflow,
     pub(super) frame_bytes_max: u64,
+    /// Per round of a flush.
+    pub(super) sends: usize,
 }
 
 /// One session's part of a flush.
@@ -126,6 +129,7 @@ impl Outbox {
                 queue_bytes: options.queue_bytes.into(),
                 overflow: options.overflow,
                 frame_bytes_max: options.frame_bytes_max,
+                sends: Bounds::default().sends,
             },
             shared,
             shard,
@@ -136,6 +140,12 @@ impl Outbox {
             results: Vec::new(),
             done: Vec::new(),
         }
+    }
+
+    /// So many sends per round of a flush.
+    #[cfg(feature = "sim")]
+    pub(crate) fn set_sends_max(&mut self, sends: usize) {
+        self.limits.sends = sends;
     }
 
     // --- sessions ---

@@ -7,7 +7,7 @@
 
 use fanwire_ws::{HeadError, Refusal, write_response};
 
-use super::{Core, conn::DISCARD_BYTES_MAX};
+use super::Core;
 use crate::driver::Driver;
 
 impl<D: Driver> Core<D> {
@@ -76,7 +76,7 @@ impl<D: Driver> Core<D> {
 
     /// What a peer sends that is not listened to any more.
     pub(super) fn discard(&mut self, slot: u32) {
-        if self.conns[slot as usize].read_bytes > DISCARD_BYTES_MAX {
+        if self.conns[slot as usize].read_bytes > self.bounds.discard_bytes {
             self.cut(slot);
         }
     }

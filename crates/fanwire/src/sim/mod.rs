@@ -60,6 +60,7 @@ use self::{
     net::{Net, Waiting},
     world::Body,
 };
+pub use crate::shard::bounds::Bounds;
 use crate::{
     driver::{Driver, DriverConfig},
     error::{Error, SendError},
@@ -216,6 +217,14 @@ impl<H: Handler> SimServer<H> {
     }
 
     // --- the world ---
+
+    /// From now on each shard does no more than this before the rest waits, so that a small world comes to its bounds.
+    ///
+    /// # Panics
+    /// If `sends` is more than 256, or a bound is 0.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bodies.iter_mut().flatten().for_each(|body| body.shard.set_bounds(bounds));
+    }
 
     /// The next accepts fail so often, as they do when no descriptor is left.
     pub fn fail_accepts(&self, count: u32) {

@@ -2,7 +2,10 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use fanwire_ws::{Opcode, encode_frame};
@@ -184,6 +187,38 @@ fn what_is_taken_over_is_the_stream_from_its_first_byte_and_can_be_adopted_again
         server.pass(Duration::from_secs(1));
         assert_eq!(client.end(), Some(SimEnd::Fin), "nobody has it any more");
     }
+}
+
+/// Counts the sessions that have ended.
+#[derive(Clone, Default)]
+struct Ends(Arc<AtomicU32>);
+
+impl Handler for Ends {
+    type Value = ();
+
+    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<()> {
+        Auth::accept(())
+    }
+
+    fn on_message(&mut self, _session: &mut Session<'_, ()>, _message: Message<'_>) {}
+
+    fn on_close(&mut self, _session: &mut Session<'_, ()>, _why: &CloseReason) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn hooks_for_which_a_turn_has_no_place_run_in_the_next_ones() {
+    let ends = Ends::default();
+    let options = Options::default().ping_interval(Duration::ZERO).idle_timeout(Duration::ZERO);
+    let mut server = SimServer::new(5, options, Faults::none(), |_| ends.clone()).unwrap();
+    server.set_bounds(Bounds { close_hooks: 1, ..Bounds::default() });
+    let mut clients: Vec<_> = (0..9).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| assert!(client.send(request("/ws").as_bytes()) > 0));
+    assert!(server.run_until(10_000, |server| server.stats().total.sessions == 9));
+    drop(clients);
+    server.pass(Duration::from_millis(100));
+    assert_eq!(ends.0.load(Relaxed), 9, "nobody comes to wake the shard for the rest");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{
     shard::{
         Core, State,
         conn::{Conn, EARLY_BYTES_MAX},
-        hold::{Chunk, HELD_BYTES_MAX},
+        hold::Chunk,
         outbox::{DEAD, IN_LISTS, OPEN},
     },
     stats::Counters,
@@ -108,6 +108,12 @@ impl<D: Probe> Core<D> {
             "{} bytes of it were read in one turn, over its budget, and it is not paused",
             conn.read_bytes
         );
+        let is_over = matches!(conn.state, State::Finishing | State::Lingering);
+        ensure!(
+            !is_over || conn.read_bytes <= self.bounds.discard_bytes,
+            "{} bytes of it were thrown away, and it still goes on",
+            conn.read_bytes
+        );
         let Some(early) = &conn.early else {
             ensure!(conn.state != State::Parked, "it is parked without its request");
             return Ok(());
@@ -159,7 +165,7 @@ impl<D: Probe> Core<D> {
         let early = self.conns.iter().filter_map(|(_, conn)| conn.early.as_ref());
         let held: usize = early.flat_map(|early| &early.held).map(Chunk::cost).sum();
         ensure!(held == self.held_bytes, "{held} bytes are held, but {} are counted", self.held_bytes);
-        ensure!(held <= HELD_BYTES_MAX, "{held} bytes are held, over the limit");
+        ensure!(held <= self.bounds.held_bytes, "{held} bytes are held, over the limit");
         let assembled: u64 = self.conns.iter().map(|(_, conn)| conn.decoder.assembled_bytes() as u64).sum();
         let (used, max) = (self.assembly.used(), self.assembly.max());
         ensure!(assembled == used, "decoders hold {assembled} bytes, but {used} are counted");

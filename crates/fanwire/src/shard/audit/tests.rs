@@ -210,6 +210,10 @@ fn broken_connections_are_found() {
         let conn = &mut core.conns[ASSEMBLING as usize];
         (conn.read_tick, conn.read_bytes) = (tick, u32::MAX);
     });
+    finds("were thrown away, and it still goes on", |core| {
+        core.refuse_late(HEAD);
+        core.conns[HEAD as usize].read_bytes = u32::MAX;
+    });
     finds("paused for one side only", |core| core.conns[HEAD as usize].is_paused = true);
     finds("parked without its request", |core| core.conns[PARKED as usize].early = None);
     finds("with 99999 early bytes", |core| {
