@@ -80,6 +80,10 @@ pub(crate) trait Driver {
     /// One send at once, outside any batch.
     fn send_now(&mut self, key: Key, parts: &[IoSlice<'_>]) -> Result<usize, Errno>;
 
+    /// A session's overflow policy acts. A simulated driver knows whether its socket does refuse bytes.
+    #[cfg(feature = "sim")]
+    fn check_refuses(&mut self, _key: Key) {}
+
     /// Ends our direction of the stream (FIN after what was sent).
     fn shutdown_write(&mut self, key: Key);
 

@@ -38,6 +38,7 @@ impl Outbox {
         if self.has_room(queue, frame_bytes) {
             return None;
         }
+        self.note_policy(driver, slot);
         match self.limits.overflow {
             Overflow::Close => {
                 self.overflow(slot);
@@ -47,6 +48,16 @@ impl Outbox {
             Overflow::DropNewest => Some(self.drop_newest(slot)),
         }
     }
+
+    /// A policy is about to act, which only a session may meet whose socket refuses bytes.
+    #[cfg(feature = "sim")]
+    fn note_policy<D: Driver>(&self, driver: &mut D, slot: u32) {
+        driver.check_refuses(crate::driver::Key { slot, generation: self.generations[slot as usize] });
+    }
+
+    #[cfg(not(feature = "sim"))]
+    #[expect(clippy::unused_self, reason = "only simulations look")]
+    fn note_policy<D: Driver>(&self, _driver: &D, _slot: u32) {}
 
     fn overflow(&mut self, slot: u32) {
         self.stop_intake(slot);
@@ -100,7 +111,7 @@ impl Outbox {
         while self.lacks_room(need) {
             let Some(oldest) = self.frames.oldest() else { return false };
             self.trim_blocked();
-            if !self.apply_policy_to_holders(oldest) && !self.cut_holders(oldest) {
+            if !self.apply_policy_to_holders(driver, oldest) && !self.cut_holders(driver, oldest) {
                 return false;
             }
         }
@@ -108,7 +119,7 @@ impl Outbox {
     }
 
     /// Every open, blocked session that holds `oldest` meets its policy; `false` if that changed nothing.
-    fn apply_policy_to_holders(&mut self, oldest: FrameId) -> bool {
+    fn apply_policy_to_holders<D: Driver>(&mut self, driver: &mut D, oldest: FrameId) -> bool {
         let mut has_changed = false;
         for index in 0..self.blocked.len() {
             let slot = self.blocked[index];
@@ -116,6 +127,7 @@ impl Outbox {
             if queue.flags & OPEN == 0 || queue.front() != Some(oldest) {
                 continue;
             }
+            self.note_policy(driver, slot);
             if self.limits.overflow == Overflow::Close {
                 self.overflow(slot);
                 self.drop_unbegun(slot);
@@ -129,7 +141,7 @@ impl Outbox {
 
     /// What is left holds `oldest` because it has begun to send it: such a session is cut, for a frame cannot be
     /// dropped in its middle. `false` if nobody holds it.
-    fn cut_holders(&mut self, oldest: FrameId) -> bool {
+    fn cut_holders<D: Driver>(&mut self, driver: &mut D, oldest: FrameId) -> bool {
         let mut has_changed = false;
         for index in 0..self.blocked.len() {
             let slot = self.blocked[index];
@@ -137,7 +149,9 @@ impl Outbox {
             if queue.front() != Some(oldest) {
                 continue;
             }
-            if queue.flags & OPEN != 0 {
+            let is_open = queue.flags & OPEN != 0;
+            self.note_policy(driver, slot);
+            if is_open {
                 self.overflow(slot);
             }
             self.fail(slot);

@@ -250,6 +250,7 @@ impl Driver for SimDriver {
             is_paused: false,
             has_ended: false,
             is_leaving: false,
+            is_refusing: false,
             writable_at: None,
             posted: 0,
         });
@@ -286,7 +287,18 @@ impl Driver for SimDriver {
         assert!((1..=PARTS_PER_SEND_MAX).contains(&parts.len()));
         self.counts.system_calls += 1;
         let link = self.entry(key).link;
-        self.net.borrow_mut().send_down(link, parts)
+        let result = self.net.borrow_mut().send_down(link, parts);
+        let offered = parts.iter().map(|part| part.len()).sum();
+        self.entry(key).is_refusing = result.is_ok_and(|taken| taken < offered) || result.is_err();
+        result
+    }
+
+    fn check_refuses(&mut self, key: Key) {
+        assert!(
+            self.entry(key).is_refusing,
+            "slot {}: its policy acts, and its socket takes bytes",
+            key.slot
+        );
     }
 
     fn shutdown_write(&mut self, key: Key) {
@@ -346,6 +358,7 @@ impl Driver for SimDriver {
                     self.accept_room = self.accept_room.saturating_sub(1);
                 }
                 Some(Event::Received { .. }) => self.buffers.outstanding += 1,
+                Some(Event::Writable { key }) => self.entry(*key).is_refusing = false,
                 _ => {}
             }
             if event.is_some() {

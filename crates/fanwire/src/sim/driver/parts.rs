@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) has_ended: bool,
     /// `take` was called: it leaves with `Taken`.
     pub(super) is_leaving: bool,
+    /// It did not take all of the last send, and `Writable` has not come since.
+    pub(super) is_refusing: bool,
     /// Since when `Writable` may come.
     pub(super) writable_at: Option<u64>,
     /// Events of it that were posted and not fetched.
