@@ -76,7 +76,13 @@ on_both_drivers! {
 }
 
 fn run(case: kit::Case, driver: &'static str, shards: u16) {
-    case.run(Setup { driver, shards, arguments: SERVE, feed_every: Duration::from_millis(1) });
+    case.run(Setup {
+        driver,
+        shards,
+        arguments: SERVE,
+        feed_every: Duration::from_millis(1),
+        is_open_loop: false,
+    });
 }
 
 /// The server's process is this program with these arguments.

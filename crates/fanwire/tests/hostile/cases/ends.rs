@@ -2,7 +2,7 @@
 
 use fanwire_ws::Opcode;
 
-use super::scaled;
+use super::{PINGS, scaled};
 use crate::kit::{Arena, Case, PLAIN, Peer, close_frame, frame, message, request_head};
 
 /// Closing handshakes that the client leaves unfinished, each in its own way: all are cut in time.
@@ -10,6 +10,8 @@ pub const ENDLESS_CLOSES: Case = Case {
     name: "endless_closes",
     options: "close_timeout=500 send_buffer_bytes=8192",
     feed_bytes: 4_000,
+    // 64 messages of the feed on each shard. A copy of them for each of the 20 who do not read: 5 MiB.
+    allows: |setup| (1 << 20) + u64::from(setup.shards) * (512 << 10),
     tells: &["close_timeouts", "closed_Server", "closed_Violation", "closed_Peer", "refused_malformed"],
     may_tell: &["frames_dropped_closed", "closed_QueueFull"],
     attack: endless_closes,
@@ -55,9 +57,12 @@ fn endless_closes(arena: &mut Arena) {
     refused.iter_mut().for_each(|peer| assert!(peer.read_head().starts_with("HTTP/1.1 400 ")));
 }
 
-/// Connections that are reset in every state.
+/// Connections that are reset in every state, while the healthy ones are only heard of by their pongs.
 pub const RESET_STORM: Case = Case {
     name: "reset_storm",
+    options: "ping_interval=1000 idle_timeout=3000",
+    // 400 connections at a time. 256 bytes left by each of 4,800 or more: 1.2 MiB on top.
+    allows: |_| 2 << 20,
     tells: &["closed_Reset", "handshakes_abandoned"],
     may_tell: &["accepts_aborted", "frames_dropped_closed"],
     attack: reset_storm,
@@ -67,8 +72,8 @@ pub const RESET_STORM: Case = Case {
 fn reset_storm(arena: &mut Arena) {
     let before = arena.stats();
     let head = request_head("/ws");
-    let (rounds, mut connections) = (scaled(12), 0);
-    for _ in 0..rounds {
+    let (mut rounds, mut connections) = (0, 0);
+    while rounds < scaled(12) || arena.crowd.pinged() < PINGS {
         let mut early: Vec<_> = (0..200).map(|_| Peer::connect(arena.address())).collect();
         early.iter_mut().step_by(2).for_each(|peer| peer.send(&head[..30]));
         let mut sessions = Peer::open_many(arena.address(), 200);
@@ -84,6 +89,7 @@ fn reset_storm(arena: &mut Arena) {
         early.into_iter().for_each(Peer::reset);
         sessions.into_iter().for_each(Peer::reset);
         arena.await_feed(1);
+        rounds += 1;
     }
     let ends = ["handshakes_abandoned", "closed_Reset", "closed_Eof", "accepts_aborted"];
     let ended = |stats: &crate::kit::Stats| ends.iter().map(|name| stats.get(name)).sum::<u64>();

@@ -3,7 +3,7 @@
 use crate::kit::{Arena, Case, PLAIN, Peer, request_head};
 
 /// No descriptor is left, first because the program has taken them, then because of connections: others wait in the
-/// backlog, and all are served when some become free.
+/// backlog, and all are served when some become free. 4 KiB left by each of 500: 2 MiB.
 pub const DESCRIPTORS: Case = Case {
     name: "descriptors",
     options: "descriptors=300",
@@ -47,7 +47,8 @@ fn ask_many(arena: &Arena, count: usize) -> Vec<Peer> {
     (0..count).map(ask).collect()
 }
 
-/// All places for sessions are taken: new ones are told to come later, the old ones stay.
+/// All places for sessions are taken: new ones are told to come later, the old ones stay. A page for each of 300:
+/// 1.2 MiB more.
 pub const SESSIONS: Case = Case {
     name: "sessions",
     options: "sessions_max=50",

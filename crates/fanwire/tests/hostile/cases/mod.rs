@@ -30,6 +30,9 @@ fn scaled(count: usize) -> usize {
     count * scale.map_or(1, |scale| scale.parse().expect("FANWIRE_HOSTILE_SCALE is a number"))
 }
 
+/// Pings that everybody in the crowd has got in a case with pings: then it has lasted for longer than silence is borne.
+const PINGS: u64 = 4;
+
 /// Random enough to be garbage, the same on every run.
 struct Random(u64);
 

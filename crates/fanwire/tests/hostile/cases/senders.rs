@@ -3,13 +3,15 @@
 use fanwire_ws::Opcode;
 use rustix::event::PollFlags;
 
-use super::scaled;
-use crate::kit::{Arena, Came, Case, PLAIN, Peer, await_any, frame, message};
+use super::{PINGS, scaled};
+use crate::kit::{Arena, Came, Case, PLAIN, Peer, Setup, await_any, frame, message, receive_buffers_bytes};
 
-/// 5,000 sessions send a frame byte by byte.
+/// 5,000 sessions send a message, a byte a second.
 pub const SLOW_FRAMES: Case = Case {
     name: "slow_frames",
     options: "assembly_bytes_max=4194304",
+    // A socket and the little that has come. Room for what is announced: all the memory for assembly, 8 MiB.
+    allows: |_| SLOW as u64 * 768 + CROWD_BYTES,
     tells: &[],
     may_tell: &["closed_Reset"],
     attack: slow_frames,
@@ -20,11 +22,14 @@ fn slow_frames(arena: &mut Arena) {
     let mut peers = Peer::open_many(arena.address(), SLOW);
     // What is announced is more than the memory for assembly could hold of all of them.
     let word = "w".repeat(4_000);
-    let whole = message("echo", &format!("\"{word}\""));
-    let (begin, rest) = whole.split_at(40);
-    for byte in begin.chunks(1) {
-        peers.iter_mut().for_each(|peer| peer.send(byte));
-        arena.await_feed(10);
+    let long = message("echo", &format!("\"{word}\""));
+    let short = message("echo", "\"slow\"");
+    let whole = |index: usize| if index.is_multiple_of(10) { &short } else { &long };
+    for at in 0..SLOW_BYTES {
+        for (index, peer) in peers.iter_mut().enumerate() {
+            peer.send(&whole(index)[at..=at]);
+        }
+        arena.await_second();
     }
     let stats =
         arena.until_stats("all have begun a message", |stats| stats.get("assembly_bytes") >= SLOW as u64);
@@ -32,9 +37,15 @@ fn slow_frames(arena: &mut Arena) {
     let healthy = arena.subscribers() as u64;
     assert_eq!(stats.get("sessions"), SLOW as u64 + healthy);
     drop(arena.newcomer());
-    // Half of them turn out to have been slow only.
-    for peer in peers.iter_mut().step_by(2) {
-        peer.send(rest);
+    // A tenth of them come to the end of a message byte by byte, a little less slowly than they began.
+    for byte in short[SLOW_BYTES..].chunks(1) {
+        peers.iter_mut().step_by(10).for_each(|peer| peer.send(byte));
+        arena.await_feed(10);
+    }
+    peers.iter_mut().step_by(10).for_each(|peer| peer.await_echo("slow"));
+    // And some turn out to have been slow in the beginning only.
+    for peer in peers.iter_mut().skip(1).step_by(10) {
+        peer.send(&long[SLOW_BYTES..]);
         peer.await_echo(&word);
     }
     for (index, peer) in peers.into_iter().enumerate() {
@@ -43,43 +54,58 @@ fn slow_frames(arena: &mut Arena) {
         }
     }
     arena.until_stats("all have gone", |stats| stats.get("sessions") == healthy);
-    arena.allow_bytes(SLOW as u64 * (4 << 10) + FIXED_BYTES);
 }
 
-/// A few send as much as they can; a client that asks now and then is answered all the same.
+/// Many send as much as they can, in the shortest messages there are; a client that asks now and then is answered all
+/// the same, and nobody who is healthy is taken for idle.
 pub const FIREHOSE: Case = Case {
     name: "firehose",
     // Less than a receive buffer, so that one read is over it on either driver.
-    options: "read_budget_bytes=8192",
+    options: "read_budget_bytes=8192 ping_interval=1000 idle_timeout=3000",
+    // Buffers that were full, and held input. Counted by its length and not by the room that it has: half as much again.
+    allows: |setup| receive_buffers_bytes(setup) + held_bytes(setup) + (2 << 20),
     tells: &["reads_paused"],
+    // They leave without having read their pings.
+    may_tell: &["closed_Reset"],
     attack: firehose,
     ..PLAIN
 };
 
 fn firehose(arena: &mut Arena) {
-    let burst = message("nothing", &format!("\"{}\"", "x".repeat(1_000))).repeat(64);
-    let mut peers = Peer::open_many(arena.address(), 8);
+    let burst = frame(true, Opcode::Text, br#"{"topic":"n"}"#).repeat(TINY_IN_BURST);
+    let mut peers = Peer::open_many(arena.address(), FLOODING);
     let mut served = arena.newcomer();
     let before = arena.stats().get("messages_received");
-    let goal = burst.len() * scaled(200);
     let mut served_count = 0;
-    pump(&mut peers, &burst, goal, |round| {
-        if round % 20 == 0 {
+    for flood in 1.. {
+        if flood > scaled(2) && arena.crowd.pinged() >= PINGS {
+            return;
+        }
+        let messages = (flood * FLOODING * BURSTS * TINY_IN_BURST) as u64;
+        let mut sent = vec![0; peers.len()];
+        arena.until("everything was taken", |arena| {
+            for (peer, sent) in peers.iter_mut().zip(&mut sent) {
+                if *sent < burst.len() * BURSTS {
+                    let rest = &burst[*sent % burst.len()..];
+                    *sent += peer.try_send(rest).expect("the connection stays");
+                } else {
+                    // Who has nothing left to send answers pings.
+                    assert!(peer.take_in() && peer.next_ready().is_none(), "the connection stays");
+                }
+            }
             served.echo("and me?");
             served_count += 1;
-        }
-    });
-    let sent = (goal / burst.len() * 64 * peers.len()) as u64;
-    arena.until_stats("everything was taken", |stats| {
-        stats.get("messages_received") == before + sent + served_count
-    });
-    arena.await_feed(1);
+            arena.stats().get("messages_received") == before + messages + served_count
+        });
+    }
 }
 
 /// Pings without end, from clients that read their pongs and from clients that do not.
 pub const PING_FLOOD: Case = Case {
     name: "ping_flood",
     options: "send_buffer_bytes=8192",
+    // Buffers that were full, and as much held of sessions that are paused. A pong for each ping: 80 MiB.
+    allows: |setup| 2 * receive_buffers_bytes(setup) + (2 << 20),
     tells: &["pings_skipped"],
     may_tell: &["closed_Reset"],
     attack: ping_flood,
@@ -105,6 +131,8 @@ fn ping_flood(arena: &mut Arena) {
 pub const FRAGMENTS: Case = Case {
     name: "fragments",
     options: "read_limit=16384",
+    // 10 messages of 16 KiB. 8 bytes for each of a million empty fragments: 8 MiB.
+    allows: |setup| receive_buffers_bytes(setup) + CROWD_BYTES,
     // The message of nothing but empty fragments is empty.
     tells: &["closed_Violation", "messages_ignored"],
     attack: fragments,
@@ -147,6 +175,8 @@ fn fragments(arena: &mut Arena) {
 /// 500 clients send the longest message there may be, all at once; a few fit into the memory for assembly.
 pub const BIG_MESSAGES: Case = Case {
     name: "big_messages",
+    // The memory for assembly, and as much again: buffers grow by moving. Without a bound: 500 MiB.
+    allows: |setup| receive_buffers_bytes(setup) + u64::from(setup.shards) * (16 << 20) + CROWD_BYTES,
     tells: &["assemblies_refused", "messages_ignored"],
     may_tell: &["closed_Violation", "closed_Reset", "close_timeouts"],
     attack: big_messages,
@@ -206,6 +236,9 @@ fn big_messages(arena: &mut Arena) {
 pub const HOARDED_ASSEMBLY: Case = Case {
     name: "hoarded_assembly",
     options: "assembly_bytes_max=4194304",
+    // The memory for assembly, half as much again for buffers that move. What 100 have sent, if it all stayed: 6.5 MiB, and 2.5
+    // MiB of the others.
+    allows: |setup| u64::from(setup.shards) * (6 << 20) + CROWD_BYTES,
     tells: &["assemblies_refused"],
     may_tell: &["closed_Violation", "closed_Reset", "close_timeouts"],
     attack: hoarded_assembly,
@@ -252,8 +285,26 @@ fn pump(peers: &mut [Peer], burst: &[u8], goal: usize, mut between: impl FnMut(u
     }
 }
 
+/// The most that input of paused sessions takes: 16 MiB of each shard; with epoll, which reads once before it pauses, a
+/// receive buffer of each session.
+fn held_bytes(setup: &Setup) -> u64 {
+    if setup.driver == "uring" { u64::from(setup.shards) * (16 << 20) } else { FLOODING as u64 * (16 << 10) }
+}
+
+const FLOODING: usize = 95;
+
+/// A burst of 76 KB.
+const TINY_IN_BURST: usize = 4_000;
+
+/// Bursts of each in a flood: 1.5 MB, 7.6 million messages together.
+const BURSTS: usize = 20;
+
 const SLOW: usize = 5_000;
+
+/// Of each message, a byte a second: a header, its mask, and two of the payload.
+const SLOW_BYTES: usize = 10;
 
 const BIG: usize = 500;
 
-const FIXED_BYTES: u64 = 16 << 20;
+/// What a server with a crowd takes anyway: tables, the publisher, messages under way.
+const CROWD_BYTES: u64 = 1 << 20;

@@ -1,17 +1,23 @@
 //! Attacks on the tables of topics.
 
 use super::scaled;
-use crate::kit::{Arena, Came, Case, PLAIN, Peer, message};
+use crate::kit::{Arena, Came, Case, PLAIN, Peer, message, receive_buffers_bytes};
 
-/// Subscribes to topics that nobody had and leaves them, again and again: 200,000 names, or millions at scale.
-pub const TOPIC_CHURN: Case =
-    Case { name: "topic_churn", options: "topic_memory_max=16777216", attack: topic_churn, ..PLAIN };
+/// Subscribes to topics that nobody had and leaves them, again and again: a million names, or more at scale.
+pub const TOPIC_CHURN: Case = Case {
+    name: "topic_churn",
+    options: "topic_memory_max=16777216",
+    // 16 sessions with 500 topics each, at most. 16 bytes left by each name: 16 MiB.
+    allows: |setup| receive_buffers_bytes(setup) / 2 + (6 << 20),
+    attack: topic_churn,
+    ..PLAIN
+};
 
 fn topic_churn(arena: &mut Arena) {
     let feeds = arena.stats().get("topics");
     let mut peers = Peer::open_many(arena.address(), 16);
     let mut name = 0;
-    for round in 0..scaled(200_000) / (16 * NAMES_AT_ONCE) {
+    for round in 0..scaled(1_008_000) / (16 * NAMES_AT_ONCE) {
         for peer in &mut peers {
             let mut batch = Vec::new();
             for _ in 0..NAMES_AT_ONCE {
@@ -34,8 +40,14 @@ fn topic_churn(arena: &mut Arena) {
 }
 
 /// As many topics as the limits let in, with long names: memory stops at its bound, and who has a place keeps it.
-pub const TOPIC_HOARD: Case =
-    Case { name: "topic_hoard", tells: &["subscribes_refused"], attack: topic_hoard, ..PLAIN };
+pub const TOPIC_HOARD: Case = Case {
+    name: "topic_hoard",
+    // `topic_memory_max`. All names that were asked for, 240 bytes each with nothing around them: 10 MiB.
+    allows: |setup| u64::from(setup.shards) * (4 << 20) + (2 << 20),
+    tells: &["subscribes_refused"],
+    attack: topic_hoard,
+    ..PLAIN
+};
 
 fn topic_hoard(arena: &mut Arena) {
     let feeds = arena.stats().get("topics");
@@ -58,6 +70,8 @@ fn topic_hoard(arena: &mut Arena) {
 pub const COLLIDING_TOPICS: Case = Case {
     name: "colliding_topics",
     options: "topic_memory_max=16777216",
+    // 16,384 topics, 512 bytes each with all that is around them. A page for each: 64 MiB.
+    allows: |_| 16 * 1_024 * 512 + (2 << 20),
     attack: colliding_topics,
     ..PLAIN
 };

@@ -27,6 +27,8 @@ pub struct Case {
     pub feed_bytes: usize,
     /// Messages of the feed that may be under way.
     pub feed_ahead_max: u64,
+    /// The most memory that it may cost: about twice what its terms explain. Each case says which mistake costs more.
+    pub allows: fn(&Setup) -> u64,
     /// Counters that must tell of the attack in the end.
     pub tells: &'static [&'static str],
     /// Counters that may tell of it as well; any other that tells of trouble fails the case.
@@ -41,10 +43,18 @@ pub const PLAIN: Case = Case {
     subscribers: 30,
     feed_bytes: 100,
     feed_ahead_max: 48,
+    // The crowd, a few hundred attackers, what they have under way.
+    allows: |_| 1 << 20,
     tells: &[],
     may_tell: &[],
     attack: |_| {},
 };
+
+/// What a shard's driver has touched of its receive buffers when all of them were full: io_uring's 256 of 16 KiB, or the
+/// one that epoll reads into.
+pub fn receive_buffers_bytes(setup: &Setup) -> u64 {
+    if setup.driver == "uring" { u64::from(setup.shards) * (4608 << 10) } else { 0 }
+}
 
 /// Where a case runs.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +65,8 @@ pub struct Setup {
     pub arguments: &'static [&'static str],
     /// Between two messages of the feed.
     pub feed_every: Duration,
+    /// The feed waits for nobody, as in life; queues are then as long as they are by default.
+    pub is_open_loop: bool,
 }
 
 /// A server, its healthy clients, and room for attackers.
@@ -97,16 +109,19 @@ impl Case {
 impl Arena {
     /// A server whose crowd is there.
     pub fn open(case: Case, setup: Setup) -> Self {
-        let Setup { driver, shards, arguments, feed_every } = setup;
+        let Setup { driver, shards, arguments, feed_every, is_open_loop } = setup;
         let options = format!("driver={driver} shards={shards} feed_bytes={} {TIGHT}", case.feed_bytes);
-        let server = ServerProcess::start(&format!("{options} {}", case.options), arguments);
+        let options =
+            format!("{options} {} {}", case.options, if is_open_loop { DEFAULT_QUEUES } else { "" });
+        let server = ServerProcess::start(&options, arguments);
         let quiet_descriptors = server.descriptors();
         let quiet_bytes = server.memory().anonymous;
         let mut peers = Peer::open_many(server.address, case.subscribers);
         peers.iter_mut().for_each(|peer| peer.subscribe(feed::TOPIC));
-        let pace = Pace { every: feed_every, ahead_max: case.feed_ahead_max };
+        let pace = Pace { every: feed_every, ahead_max: (!is_open_loop).then_some(case.feed_ahead_max) };
         let crowd = Crowd::start(peers, server.input(), pace);
-        let limit_bytes = server.bound_bytes;
+        let allowed_bytes = if is_open_loop { u64::MAX } else { (case.allows)(&setup) };
+        let limit_bytes = server.bound_bytes.min(allowed_bytes);
         Self { server, crowd, setup, case, quiet_descriptors, quiet_bytes, limit_bytes }
     }
 
@@ -125,16 +140,18 @@ impl Arena {
         self.quiet_descriptors
     }
 
-    /// A narrower bound on memory than the sum of all limits, some of which the attack does not come near.
-    pub fn allow_bytes(&mut self, bytes: u64) {
-        self.limit_bytes = self.limit_bytes.min(bytes);
-    }
-
     /// Waits until the crowd has got so many messages more.
     #[track_caller]
     pub fn await_feed(&mut self, messages: u64) {
         let goal = self.crowd.done() + messages;
         self.until("the crowd is served", |arena| arena.crowd.done() >= goal);
+    }
+
+    /// Waits until the crowd has got as many messages more as are due in a second: never less than one.
+    #[track_caller]
+    pub fn await_second(&mut self) {
+        let messages = Duration::from_secs(1).as_nanos() / self.setup.feed_every.as_nanos();
+        self.await_feed(u64::try_from(messages).expect("a feed has gaps"));
     }
 
     /// A client that comes during the attack, and is served.
@@ -223,6 +240,9 @@ impl fmt::Display for Report {
 const TIGHT: &str = "sessions_max=6000 handshakes_max=512 queue_size=64 queue_bytes=2097152 \
     frame_bytes_max=8388608 intake_bytes_max=4194304 read_limit=1048576 assembly_bytes_max=8388608 \
     topic_memory_max=4194304";
+
+/// What a case says of queues is taken back.
+const DEFAULT_QUEUES: &str = "queue_size=256 queue_bytes=16777216 frame_bytes_max=268435456";
 
 /// Gauges that are zero when nobody is there.
 const QUIET: &[&str] = &[

@@ -2,10 +2,10 @@
 //!
 //! In      a server, how many, how the feed is paced
 //! Out     how far the slowest has come; latencies, if they are recorded
-//! Bounds  so many messages under way (`Pace`); a gap, a double or an end is a panic of the crowd's thread
+//! Bounds  so many messages under way, or the server's queue (`Pace`); a gap, a double or an end is a panic of the crowd's thread
 
 use std::{
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -14,18 +14,35 @@ use std::{
     time::Duration,
 };
 
-use fanwire_ws::{Budget, Decoder, Event, Role, Rules};
+use fanwire_ws::{Budget, Decoder, Event, Opcode, Role, Rules};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{PATIENCE, clock_ns, feed, peer::Peer, process::Input};
+use super::{
+    PATIENCE, clock_ns, feed,
+    peer::{Peer, frame},
+    process::Input,
+};
 
-/// How the feed is published.
+/// How the feed is published: one message in this time ...
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// One message in this time, whatever the crowd does ...
     pub every: Duration,
-    /// ... but never more than so many ahead of the slowest.
-    pub ahead_max: u64,
+    /// ... but never more than so many ahead of the slowest; `None`: whatever the crowd does, and what is late is made
+    /// up for.
+    pub ahead_max: Option<u64>,
+}
+
+impl Pace {
+    /// Whether it keeps another message back, with so many under way.
+    fn keeps_back(self, ahead: u64) -> bool {
+        self.ahead_max.is_some_and(|most| ahead >= most)
+    }
+
+    /// When the next message is due, behind one that was due then.
+    fn next_ns(self, due_ns: u64) -> u64 {
+        let next_ns = due_ns + nanoseconds(self.every);
+        if self.ahead_max.is_some() { next_ns.max(clock_ns().saturating_sub(LOOK_NS)) } else { next_ns }
+    }
 }
 
 pub struct Crowd {
@@ -39,6 +56,8 @@ struct Shared {
     done: AtomicU64,
     /// Messages that the publisher may have published.
     granted: AtomicU64,
+    /// Pings that every one of them has got and answered.
+    pinged: AtomicU64,
     /// No more is granted.
     is_over: AtomicBool,
     records: AtomicBool,
@@ -60,6 +79,11 @@ impl Crowd {
     /// Messages that all have got.
     pub fn done(&self) -> u64 {
         self.shared.done.load(SeqCst)
+    }
+
+    /// Pings that all have got and answered.
+    pub fn pinged(&self) -> u64 {
+        self.shared.pinged.load(SeqCst)
     }
 
     /// Fails if somebody missed something.
@@ -102,18 +126,19 @@ fn run(mut readers: Vec<Reader>, shared: &Shared, input: &Input, pace: Pace) {
     loop {
         let done = readers.iter().map(|reader| reader.next).min().expect("a crowd is not empty");
         shared.done.store(done, SeqCst);
+        shared.pinged.store(readers.iter().map(|reader| reader.pings).min().unwrap_or(0), SeqCst);
         let is_over = shared.is_over.load(SeqCst);
         if is_over && done == granted {
             return;
         }
-        if !is_over && clock_ns() >= due_ns && granted - done < pace.ahead_max {
-            due_ns = (due_ns + nanoseconds(pace.every)).max(clock_ns().saturating_sub(LOOK_NS));
+        if !is_over && clock_ns() >= due_ns && !pace.keeps_back(granted - done) {
             granted += 1;
             shared.granted.store(granted, SeqCst);
-            input.say("more 1");
+            input.say(&format!("due {due_ns}"));
+            due_ns = pace.next_ns(due_ns);
         }
         let wait_ns =
-            if granted - done < pace.ahead_max { due_ns.saturating_sub(clock_ns()) } else { LOOK_NS };
+            if pace.keeps_back(granted - done) { LOOK_NS } else { due_ns.saturating_sub(clock_ns()) };
         // The end is not an event of a socket, so it is looked for now and then.
         read_some(&mut readers, shared, wait_ns.min(LOOK_NS));
         let silent_ns = clock_ns() - readers.iter().map(|reader| reader.heard_ns).min().unwrap_or(0);
@@ -150,6 +175,8 @@ struct Reader {
     budget: Budget,
     /// The number that must come next.
     next: u64,
+    /// How many it has got and answered.
+    pings: u64,
     heard_ns: u64,
 }
 
@@ -157,7 +184,7 @@ impl Reader {
     fn new(peer: Peer) -> Self {
         peer.stream.set_nonblocking(true).unwrap();
         let budget = Budget::new(64 << 20);
-        Self { peer, decoder: Decoder::new(), budget, next: 0, heard_ns: clock_ns() }
+        Self { peer, decoder: Decoder::new(), budget, next: 0, pings: 0, heard_ns: clock_ns() }
     }
 
     fn read(&mut self, mut latencies: Option<&mut Vec<u64>>) {
@@ -183,6 +210,11 @@ impl Reader {
                     if let Some(latencies) = &mut latencies {
                         latencies.push(now_ns.saturating_sub(sent_ns));
                     }
+                }
+                Event::Ping(payload) => {
+                    let pong = frame(true, Opcode::Pong, payload);
+                    self.peer.stream.write_all(&pong).expect("there is room for a pong");
+                    self.pings += 1;
                 }
                 other => panic!("a healthy client got {other:?}"),
             }

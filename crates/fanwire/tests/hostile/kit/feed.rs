@@ -3,9 +3,9 @@
 /// Its topic.
 pub const TOPIC: &str = "feed";
 
-/// The message of this number, published at this time, filled up to `bytes`.
-pub fn payload(number: u64, now_ns: u64, bytes: usize) -> String {
-    let mut payload = format!("\"{number} {now_ns} ");
+/// The message of this number, due at this time, filled up to `bytes`.
+pub fn payload(number: u64, due_ns: u64, bytes: usize) -> String {
+    let mut payload = format!("\"{number} {due_ns} ");
     payload.extend(std::iter::repeat_n('.', bytes.saturating_sub(payload.len())));
     payload.push('"');
     payload

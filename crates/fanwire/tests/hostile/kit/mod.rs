@@ -19,7 +19,7 @@ mod peer;
 mod process;
 mod server;
 
-pub use arena::{Arena, Case, PLAIN, Report, Setup};
+pub use arena::{Arena, Case, PLAIN, Report, Setup, receive_buffers_bytes};
 pub use crowd::Crowd;
 pub use peer::{Came, Peer, await_any, close_frame, frame, message, request_head, request_head_with};
 pub use process::{Memory, ServerProcess, Stats};

@@ -150,19 +150,28 @@ impl Peer {
         }
     }
 
-    /// The next frame, if it has been taken in.
+    /// The next frame, if it has been taken in. Pings are answered on the way.
     #[track_caller]
     pub fn next_ready(&mut self) -> Option<Came> {
-        let (used, event) = self.decoder.decode(&CLIENT_RULES, &mut self.budget, &mut self.input);
-        let came = match event.expect("the server keeps to the protocol") {
-            Event::Partial => None,
-            Event::Message { payload, .. } => Some(Came::Message(payload.to_vec())),
-            Event::Ping(_) => panic!("pings are off"),
-            Event::Pong(payload) => Some(Came::Pong(payload.to_vec())),
-            Event::Close(frame) => Some(Came::Close(frame.map(|frame| frame.code.value()))),
-        };
-        self.input.drain(..used);
-        came
+        loop {
+            let (used, event) = self.decoder.decode(&CLIENT_RULES, &mut self.budget, &mut self.input);
+            let mut pong = None;
+            let came = match event.expect("the server keeps to the protocol") {
+                Event::Partial => None,
+                Event::Message { payload, .. } => Some(Came::Message(payload.to_vec())),
+                Event::Ping(payload) => {
+                    pong = Some(frame(true, Opcode::Pong, payload));
+                    None
+                }
+                Event::Pong(payload) => Some(Came::Pong(payload.to_vec())),
+                Event::Close(frame) => Some(Came::Close(frame.map(|frame| frame.code.value()))),
+            };
+            self.input.drain(..used);
+            match pong {
+                Some(pong) => self.send(&pong),
+                None => return came,
+            }
+        }
     }
 
     /// Reads frames until the server closes; its code, if there was a frame.

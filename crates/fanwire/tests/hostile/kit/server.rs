@@ -6,13 +6,14 @@
 //!
 //! | line | answer | what it does |
 //! |---|---|---|
-//! | `more N` | none | publishes N more messages on `feed`, on a thread of its own |
+//! | `due NS` | none | publishes one more message on `feed`, on a thread of its own; it was due at this time |
 //! | `stats` | counters and gauges as `name=value` | |
 //! | `fill` | `filled N` | opens files until there is no descriptor left |
 //! | `release` | `released` | closes them |
 //! | `tickets` | `answered N` | lets all parked requests in |
 
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
     fs::File,
     io::BufRead,
@@ -27,7 +28,7 @@ use fanwire::{
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{clock_ns, feed};
+use super::feed;
 
 /// Names the options of the server that this process is to be.
 pub const VARIABLE: &str = "FANWIRE_HOSTILE_SERVER";
@@ -59,7 +60,7 @@ fn serve(words: &str) {
     let mut files = Vec::new();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         match line.split_once(' ').unwrap_or((&line, "")) {
-            ("more", count) => credit.give(number(count)),
+            ("due", ns) => credit.give(number(ns)),
             ("stats", _) => println!("{MARK}{}", stats(&running)),
             ("fill", _) => {
                 files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
@@ -80,49 +81,47 @@ fn serve(words: &str) {
 
 // --- publishing ---
 
-/// How many messages may be published.
+/// Messages that may be published, each by the time at which it was due.
 #[derive(Default)]
 struct Credit {
-    /// `None`: no more will come.
-    left: Mutex<Option<u64>>,
+    left: Mutex<Due>,
     changed: Condvar,
 }
 
+#[derive(Default)]
+struct Due {
+    times_ns: VecDeque<u64>,
+    /// No more will come, and what is left is not published.
+    is_over: bool,
+}
+
 impl Credit {
-    fn give(&self, count: u64) {
-        let mut left = self.left.lock().unwrap();
-        *left = Some(left.unwrap_or(0) + count);
+    fn give(&self, due_ns: u64) {
+        self.left.lock().unwrap().times_ns.push_back(due_ns);
         self.changed.notify_all();
     }
 
     fn end(&self) {
-        *self.left.lock().unwrap() = Some(u64::MAX);
+        self.left.lock().unwrap().is_over = true;
         self.changed.notify_all();
     }
 
-    /// Waits for leave to publish once more; `false`: it is over.
-    fn take(&self) -> bool {
+    /// Waits for leave to publish once more, and gives the time for which that was; `None`: it is over.
+    fn take(&self) -> Option<u64> {
         let left = self.left.lock().unwrap();
-        let mut left = self.changed.wait_while(left, |left| left.unwrap_or(0) == 0).unwrap();
-        match &mut *left {
-            Some(u64::MAX) => false,
-            Some(count) => {
-                *count -= 1;
-                true
-            }
-            None => unreachable!("it was waited for"),
-        }
+        let is_idle = |left: &mut Due| left.times_ns.is_empty() && !left.is_over;
+        let mut left = self.changed.wait_while(left, is_idle).unwrap();
+        if left.is_over { None } else { left.times_ns.pop_front() }
     }
 }
 
-/// Numbers from 0 on, each accepted once: one that is refused is tried again.
+/// Numbers from 0 on, each accepted once: one that is refused is tried again. Each bears the time at which it was due,
+/// so that whatever kept it from being published counts as well.
 fn publish(publisher: &Publisher, credit: &Credit, payload_bytes: usize) {
     for number in 0.. {
-        if !credit.take() {
-            return;
-        }
+        let Some(due_ns) = credit.take() else { return };
         loop {
-            match publisher.publish(feed::TOPIC, feed::payload(number, clock_ns(), payload_bytes)) {
+            match publisher.publish(feed::TOPIC, feed::payload(number, due_ns, payload_bytes)) {
                 Ok(()) => break,
                 Err(PublishError::Full) => thread::park_timeout(Duration::from_millis(1)),
                 Err(error) => panic!("{error}"),
@@ -196,7 +195,7 @@ impl Handler for App {
 // --- words ---
 
 fn options(words: &str) -> Options {
-    // Nobody answers pings here, and on a busy machine a case may take longer than silence is borne.
+    // Most attackers answer no pings, and on a busy machine a case may take longer than silence is borne.
     let mut options = Options::default().ping_interval(Duration::ZERO).idle_timeout(Duration::ZERO);
     for (name, value) in words.split_whitespace().map(|word| word.split_once('=').expect("name=value")) {
         let bytes32 = || u32::try_from(number(value)).expect("a u32");
@@ -219,6 +218,8 @@ fn options(words: &str) -> Options {
             "handshakes_max" => options.handshakes_max(bytes32()),
             "handshake_timeout" => options.handshake_timeout(time()),
             "close_timeout" => options.close_timeout(time()),
+            "ping_interval" => options.ping_interval(time()),
+            "idle_timeout" => options.idle_timeout(time()),
             "descriptors" => {
                 let limit = Some(number(value));
                 setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })
