@@ -25,6 +25,7 @@ use std::{
     fmt,
     net::TcpStream,
     sync::Arc,
+    time::Duration,
 };
 
 use fanwire::{Overflow, SessionHandle, Ticket, sim::ShardSnapshot};
@@ -44,11 +45,14 @@ pub struct Oracle {
     /// Connections that were taken over: whose, and what had been read.
     pub(crate) taken_over: Vec<(usize, TcpStream, Vec<u8>)>,
     step: u64,
+    /// The world's time, as of the last turn or look of a peer.
+    now: Duration,
+    /// When a drain cuts what is left, at the earliest.
+    drain_due: Option<Duration>,
     /// The shard whose `on_close` hook runs.
     in_close_hook: bool,
     /// The shard whose hook runs.
     in_hook: Option<usize>,
-    is_draining: bool,
     /// Sessions that must have ended when this turn is over.
     suspects: Vec<usize>,
     failure: Option<Failure>,
@@ -81,9 +85,10 @@ impl Oracle {
             tickets: VecDeque::new(),
             taken_over: Vec::new(),
             step: 0,
+            now: Duration::ZERO,
+            drain_due: None,
             in_close_hook: false,
             in_hook: None,
-            is_draining: false,
             suspects: Vec::new(),
             failure: None,
             trace: is_traced.then(Vec::new),
@@ -127,6 +132,11 @@ impl Oracle {
     /// A turn begins.
     pub fn begin_step(&mut self) {
         self.step += 1;
+    }
+
+    /// Time has come so far.
+    pub fn set_now(&mut self, now: Duration) {
+        self.now = now;
     }
 
     /// A turn is over, and its hooks have run: now the engine's figures must be the oracle's.
@@ -261,9 +271,19 @@ impl Oracle {
         self.accounts[peer].values.clone()
     }
 
-    /// From here on sessions may be closed without a request.
-    pub fn begin_drain(&mut self) {
-        self.is_draining = true;
+    /// From here on sessions may be closed without a request, and at the deadline be cut.
+    pub fn begin_drain(&mut self, deadline: Duration) {
+        let due = self.now + deadline;
+        self.drain_due = Some(self.drain_due.map_or(due, |before| before.min(due)));
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_due.is_some()
+    }
+
+    /// Whether a drain's deadline may have come.
+    fn is_drain_due(&self) -> bool {
+        self.drain_due.is_some_and(|due| self.now >= due)
     }
 }
 

@@ -197,7 +197,7 @@ impl Peer {
     // --- its turn ---
 
     /// Sends and receives what can be sent and received now; whether that was anything.
-    pub fn pump(&mut self, rng: &mut Rng, oracle: &mut Oracle, was_cut: bool) -> bool {
+    pub fn pump(&mut self, rng: &mut Rng, oracle: &mut Oracle) -> bool {
         let Some(mut link) = self.link.take() else { return false };
         let has_sent = self.send(&mut link, rng);
         let has_received = self.is_reading && link.receive(&mut self.input);
@@ -207,7 +207,7 @@ impl Peer {
             self.read(oracle);
         }
         if let Some(end) = end {
-            self.end(oracle, end, was_cut);
+            self.end(oracle, end);
         }
         has_sent || has_received || end.is_some()
     }
@@ -223,13 +223,13 @@ impl Peer {
         taken > 0
     }
 
-    fn end(&mut self, oracle: &mut Oracle, end: SimEnd, was_cut: bool) {
+    fn end(&mut self, oracle: &mut Oracle, end: SimEnd) {
         let index = self.index;
         oracle.note(|| format!("peer {index} sees {end:?}"));
         self.has_ended = true;
         self.output.clear();
         if self.stage == Stage::Frames {
-            oracle.got_end(index, was_cut);
+            oracle.got_end(index);
         }
     }
 

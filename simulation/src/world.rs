@@ -38,7 +38,6 @@ pub struct World {
     settings: Settings,
     rng: Rng,
     turns: u64,
-    is_draining: bool,
 }
 
 /// What a whole run has come to.
@@ -91,7 +90,6 @@ impl World {
             settings: plan.settings.clone(),
             rng: Rng::with_seed(!plan.seed),
             turns: 0,
-            is_draining: false,
         }
     }
 
@@ -128,7 +126,10 @@ impl World {
             return false;
         }
         if self.server.has_work() {
-            lock(&self.oracle).begin_step();
+            let mut oracle = lock(&self.oracle);
+            oracle.set_now(self.server.now());
+            oracle.begin_step();
+            drop(oracle);
             self.server.step();
             self.check_turn();
         }
@@ -164,8 +165,9 @@ impl World {
     }
 
     fn pump(&mut self, index: usize) -> bool {
-        let was_cut = self.server.stats().total.close_timeouts > 0 || self.is_draining;
-        self.peers[index].pump(&mut self.rng, &mut lock(&self.oracle), was_cut)
+        let mut oracle = lock(&self.oracle);
+        oracle.set_now(self.server.now());
+        self.peers[index].pump(&mut self.rng, &mut oracle)
     }
 
     fn pump_all(&mut self) -> bool {
@@ -198,8 +200,8 @@ impl World {
         while !self.is_settled() && self.server.now() < end && !self.has_failed() {
             self.pass(Duration::from_millis(20));
         }
-        if !self.has_failed() && !self.is_draining {
-            let mut oracle = lock(&self.oracle);
+        let mut oracle = lock(&self.oracle);
+        if oracle.failure().is_none() && !oracle.is_draining() {
             oracle.check_settled();
             let sending = self.peers.iter().find(|peer| peer.is_there() && !peer.has_sent_all());
             if let Some(peer) = sending {
@@ -219,7 +221,7 @@ impl World {
     fn end(&mut self) {
         let tickets = std::mem::take(&mut lock(&self.oracle).tickets);
         drop(tickets);
-        if !self.is_draining {
+        if !lock(&self.oracle).is_draining() {
             self.drain(Duration::from_secs(10));
         }
         let end = self.server.now() + END_MAX;

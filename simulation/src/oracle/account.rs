@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::AtomicU32},
+    time::Duration,
 };
 
 use fanwire::{CloseKind, SessionHandle, SessionId};
@@ -69,6 +70,8 @@ pub(super) enum Phase {
 pub(super) struct Ending {
     pub(super) kind: CloseKind,
     pub(super) code: u16,
+    /// When it ended, or a moment before.
+    pub(super) ended_at: Duration,
 }
 
 /// What a peer has done.

@@ -76,11 +76,12 @@ impl Oracle {
     ) -> Vec<Act> {
         let (kind, code) = (why.kind(), why.code());
         self.note(|| format!("peer {peer} ends: {why}, {dropped} dropped"));
-        let (step, is_draining) = (self.step, self.is_draining);
+        let (step, is_draining, is_drain_due) = (self.step, self.is_draining(), self.is_drain_due());
+        let ended_at = self.now;
         let account = &mut self.accounts[peer];
         let phase = std::mem::replace(&mut account.phase, Phase::Closed);
         account.set_dropped(dropped);
-        account.ending = Some(Ending { kind, code });
+        account.ending = Some(Ending { kind, code, ended_at });
         let mut listed: Vec<_> = topics.iter().filter_map(|name| Topic::of(name)).collect();
         listed.sort_unstable();
         let are_topics_right = listed.iter().eq(&account.topics);
@@ -107,7 +108,7 @@ impl Oracle {
             CloseKind::Reset => conduct.has_left || self.settings.may_reset(),
             CloseKind::Violation => conduct.is_rude || self.settings.is_assembly_tight(),
             CloseKind::Idle => conduct.has_stalled || conduct.has_left,
-            CloseKind::Shutdown => is_draining,
+            CloseKind::Shutdown => is_drain_due,
             // The world asks the peer's connection.
             CloseKind::QueueFull => true,
             _ => false,

@@ -35,7 +35,7 @@ impl Oracle {
                 }
             }
             Err(PublishError::Full) => self.check_inbox_full(None),
-            Err(PublishError::Stopped) if self.is_draining => {}
+            Err(PublishError::Stopped) if self.is_draining() => {}
             Err(error) => self.fail("publishes are refused only for want of room", format!("{id}: {error}")),
         }
     }

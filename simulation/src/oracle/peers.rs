@@ -52,19 +52,26 @@ impl Oracle {
         }
     }
 
-    /// A peer's connection ended without a close frame although nobody had left it. `was_cut`: a time-out or a
-    /// deadline cuts connections.
-    pub(crate) fn got_end(&mut self, peer: usize, was_cut: bool) {
+    /// A peer's connection ended without a close frame.
+    pub(crate) fn got_end(&mut self, peer: usize) {
         self.note(|| format!("peer {peer} gets the end of the stream without a close frame"));
-        let account = &self.accounts[peer];
-        let has_left = account.conduct.has_left || self.settings.may_reset();
-        let may = has_left || account.phase == Phase::New || was_cut;
-        // For want of memory a session is cut in the middle of a frame.
-        let is_silent = self.settings.is_memory_tight()
-            || account.ending.is_some_and(|ending| ending.kind == CloseKind::Shutdown);
-        if !may && !is_silent {
-            self.fail("sessions end with a close frame", format!("peer {peer}, {:?}", account.ending));
+        if !self.may_end_silently(peer) {
+            let account = &self.accounts[peer];
+            let missing = account.missing_at_end().unwrap_or_default();
+            let what = format!("peer {peer}, {:?} {missing}", account.ending);
+            self.fail("sessions end with a close frame", what);
         }
+    }
+
+    /// Whether a peer may see its connection end without a close frame, and without what was queued for it: it has
+    /// left, or was given all the time that there is for its end.
+    fn may_end_silently(&self, peer: usize) -> bool {
+        let account = &self.accounts[peer];
+        let is_broken = account.conduct.has_left || self.settings.may_reset() || account.phase == Phase::New;
+        let timeout = self.settings.close_timeout;
+        let was_late = account.ending.is_some_and(|ending| self.now >= ending.ended_at + timeout);
+        // For want of memory a session is cut in the middle of a frame.
+        is_broken || was_late || self.is_drain_due() || self.settings.is_memory_tight()
     }
 
     /// The session's socket was never refused, at the end of the world.

@@ -166,8 +166,10 @@ impl World {
     }
 
     pub(super) fn drain(&mut self, deadline: Duration) {
-        self.is_draining = true;
-        lock(&self.oracle).begin_drain();
+        let mut oracle = lock(&self.oracle);
+        oracle.set_now(self.server.now());
+        oracle.begin_drain(deadline);
+        drop(oracle);
         self.server.begin_drain(deadline);
     }
 
