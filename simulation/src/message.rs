@@ -28,6 +28,18 @@ impl Message {
         data
     }
 
+    /// Length of the frame that carries it: its header, and what `is` compares with.
+    pub fn frame_bytes(&self, is_raw: bool) -> usize {
+        let data = DATA_BYTES + self.id.to_string().len() + self.bytes;
+        let payload = if is_raw { data } else { ENVELOPE_BYTES + self.topic.len() + data };
+        let header = match payload {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        };
+        header + payload
+    }
+
     /// Whether `payload` is exactly this message.
     pub fn is(&self, payload: &[u8], is_raw: bool) -> bool {
         if is_raw {
@@ -52,6 +64,12 @@ fn filler(id: u32) -> &'static str {
     &"abcdefghijklmnopqrstuvwxyz"[index..=index]
 }
 
+/// What Json puts around topic and data.
+const ENVELOPE_BYTES: usize = r#"{"topic":"","data":}"#.len();
+
+/// Quotes and colon of the data.
+const DATA_BYTES: usize = 3;
+
 /// Quotes, number and colon.
 pub const HEAD_BYTES_MAX: usize = 16;
 
@@ -67,6 +85,7 @@ mod tests {
         for (payload, is_raw) in [(message.data(), true), (envelope, false)] {
             assert_eq!(id_of(payload.as_bytes()), Some(4_711));
             assert!(message.is(payload.as_bytes(), is_raw));
+            assert_eq!(message.frame_bytes(is_raw), 2 + payload.len());
             let mut other = payload.into_bytes();
             let last = other.len() - 3;
             other[last] ^= 1;

@@ -10,6 +10,7 @@
 
 mod account;
 mod commands;
+mod drops;
 mod hooks;
 mod lanes;
 mod outside;
@@ -28,15 +29,16 @@ use std::{
     time::Duration,
 };
 
-use fanwire::{Overflow, SessionHandle, Ticket, sim::ShardSnapshot};
+use fanwire::{SessionHandle, Ticket, sim::ShardSnapshot};
 
-use self::{account::Phase, lanes::Lanes};
+use self::{account::Phase, drops::Policy, lanes::Lanes};
 use crate::{actor::Value, message::Message, plan::Topic, settings::Settings};
 
 /// What is known of a world.
 #[derive(Debug)]
 pub struct Oracle {
     settings: Settings,
+    policy: Policy,
     accounts: Vec<Account>,
     messages: Vec<Sent>,
     lanes: Lanes,
@@ -72,6 +74,7 @@ pub struct Failure {
 struct Sent {
     message: Message,
     lane: Lane,
+    frame_bytes: usize,
 }
 
 impl Oracle {
@@ -79,6 +82,7 @@ impl Oracle {
     pub fn new(settings: &Settings, is_traced: bool) -> Self {
         Self {
             settings: settings.clone(),
+            policy: Policy::new(settings),
             accounts: Vec::new(),
             messages: Vec::new(),
             lanes: Lanes::new(settings.shards.into()),
@@ -123,7 +127,8 @@ impl Oracle {
     pub fn message(&mut self, topic: String, bytes: usize, lane: Lane) -> Message {
         let id = u32::try_from(self.messages.len()).expect("a plan has fewer messages");
         let message = Message { id, topic, bytes };
-        self.messages.push(Sent { message: message.clone(), lane });
+        let frame_bytes = message.frame_bytes(self.settings.is_raw);
+        self.messages.push(Sent { message: message.clone(), lane, frame_bytes });
         message
     }
 
@@ -220,7 +225,6 @@ impl Oracle {
     }
 
     fn unsettled(&self) -> Option<String> {
-        let drops = self.settings.overflow != Overflow::Close;
         let open = self.accounts.iter().enumerate().filter(|(_, account)| account.is_open());
         open.filter(|(_, account)| !account.conduct.has_left && !account.conduct.is_rude).find_map(
             |(peer, account)| {
@@ -228,7 +232,7 @@ impl Oracle {
                     let (heard, said) = (account.heard, account.said.len());
                     return Some(format!("{heard} of {said} messages of peer {peer} were heard"));
                 }
-                let missing = account.missing().filter(|_| !drops)?;
+                let missing = account.missing(&self.policy)?;
                 Some(format!("message {missing} has not reached peer {peer}"))
             },
         )
@@ -249,6 +253,12 @@ impl Oracle {
     }
 
     // --- shorthands ---
+
+    /// A message was queued for a session, or dropped by its policy.
+    fn expect(&mut self, peer: usize, id: u32) {
+        let frame_bytes = self.messages[id as usize].frame_bytes;
+        self.accounts[peer].expect(id, frame_bytes, self.step, self.in_close_hook);
+    }
 
     /// A new peer; its number.
     pub fn add(&mut self, account: Account) -> usize {

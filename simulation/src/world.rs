@@ -203,6 +203,10 @@ impl World {
         let mut oracle = lock(&self.oracle);
         if oracle.failure().is_none() && !oracle.is_draining() {
             oracle.check_settled();
+            let frames = self.server.stats().total.frames_live;
+            if frames > 0 {
+                oracle.fail("frames are freed once they are sent", format!("{frames} are left"));
+            }
             let sending = self.peers.iter().find(|peer| peer.is_there() && !peer.has_sent_all());
             if let Some(peer) = sending {
                 oracle.fail("no session starves", peer.describe());

@@ -13,6 +13,7 @@ use std::{
 
 use fanwire::{CloseKind, SessionHandle, SessionId};
 
+use super::drops::{Expected, Policy, Progress};
 use crate::plan::{Act, Topic};
 
 /// One peer, from before its session to after it.
@@ -34,11 +35,11 @@ pub struct Account {
     /// How many of them the hook has had.
     pub(super) heard: usize,
     /// Messages put into its queue, or dropped there.
-    expected: Vec<Expected>,
+    pub(super) expected: Vec<Expected>,
     places: HashMap<u32, usize>,
     /// Where in `expected` its peer is.
-    next: usize,
-    received: usize,
+    pub(super) next: usize,
+    pub(super) progress: Progress,
     /// So many of `expected` must arrive, or have been dropped by policy; known once it was closed in order.
     must: Option<usize>,
     /// Dropped by policy, as its session said at its end.
@@ -84,13 +85,6 @@ pub struct Conduct {
     pub is_rude: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    id: u32,
-    /// It came from an `on_close` hook in this step.
-    close_hook_step: Option<u64>,
-}
-
 impl Account {
     /// A peer whose hooks will do this.
     pub fn new(on_open: Vec<Act>, on_close: Vec<Act>) -> Self {
@@ -108,24 +102,26 @@ impl Account {
     }
 
     /// A message was queued for the session, or dropped by its policy.
-    pub(super) fn expect(&mut self, id: u32, close_hook_step: Option<u64>) {
+    pub(super) fn expect(&mut self, id: u32, frame_bytes: usize, step: u64, is_from_close_hook: bool) {
         self.places.insert(id, self.expected.len());
-        self.expected.push(Expected { id, close_hook_step });
+        let before = self.progress;
+        self.expected.push(Expected { id, step, is_from_close_hook, frame_bytes, before });
     }
 
     /// Its peer has got this message.
-    pub(super) fn receive(&mut self, id: u32, may_drop: bool) -> Result<(), String> {
+    pub(super) fn receive(&mut self, id: u32, policy: &Policy) -> Result<(), String> {
         let Some(&place) = self.places.get(&id) else {
             return Err(format!("message {id} was not for it"));
         };
         if place < self.next {
             return Err(format!("message {id} came twice, or late"));
         }
-        if place > self.next && !may_drop {
-            return Err(format!("message {id} came before {}", self.expected[self.next].id));
+        if let Some(dropped) = self.wrongly_dropped(self.next..place, policy) {
+            return Err(format!("message {dropped} was dropped although there was room"));
         }
         self.next = place + 1;
-        self.received += 1;
+        self.progress.messages += 1;
+        self.progress.bytes += self.expected[place].frame_bytes;
         Ok(())
     }
 
@@ -136,7 +132,7 @@ impl Account {
 
     /// It ended at some moment of this step before the `on_close` hooks ran.
     pub(super) fn freeze_before_close_hooks(&mut self, step: u64) {
-        let is_later = |expected: &&Expected| expected.close_hook_step == Some(step);
+        let is_later = |expected: &&Expected| expected.step == step && expected.is_from_close_hook;
         self.must = Some(self.expected.len() - self.expected.iter().rev().take_while(is_later).count());
     }
 
@@ -152,22 +148,25 @@ impl Account {
     /// What is missing at the end of a session that was closed in order, after its peer has read everything.
     pub(super) fn missing_at_end(&self) -> Option<String> {
         let must = self.must?;
-        let missing = must.saturating_sub(self.received);
+        let missing = must.saturating_sub(self.progress.messages);
         let optional = self.expected.len() - must;
         let is_right = (missing..=missing + optional).contains(&self.dropped);
         (!is_right).then(|| {
-            format!("{} of {must} messages arrived, {} were dropped by policy", self.received, self.dropped)
+            format!(
+                "{} of {must} messages arrived, {} were dropped by policy",
+                self.progress.messages, self.dropped
+            )
         })
     }
 
-    /// What is missing now, if nothing is dropped by policy.
-    pub(super) fn missing(&self) -> Option<u32> {
-        self.expected.get(self.next).map(|expected| expected.id)
+    /// A message that is missing now, and was not dropped by policy.
+    pub(super) fn missing(&self, policy: &Policy) -> Option<u32> {
+        self.wrongly_dropped(self.next..self.expected.len(), policy)
     }
 
     /// Messages that were passed over: each must have been dropped by policy.
     pub(super) fn passed_over(&self) -> usize {
-        self.next - self.received
+        self.next - self.progress.messages
     }
 
     pub(super) fn dropped(&self) -> usize {
@@ -177,31 +176,41 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use fanwire::Overflow;
+
     use super::*;
+    use crate::settings::Settings;
 
     fn account(ids: &[u32]) -> Account {
         let mut account = Account::default();
-        ids.iter().for_each(|&id| account.expect(id, None));
+        ids.iter().for_each(|&id| account.expect(id, 10, 0, false));
         account
+    }
+
+    fn policy(overflow: Overflow) -> Policy {
+        let mut settings = Settings::draw(&mut fastrand::Rng::with_seed(0));
+        (settings.overflow, settings.queue_size, settings.frame_bytes_max) = (overflow, 1, 1 << 30);
+        Policy::new(&settings)
     }
 
     #[test]
     fn what_arrives_must_be_what_was_queued_in_its_order() {
+        let (close, drop) = (policy(Overflow::Close), policy(Overflow::DropOldest));
         let mut account = account(&[5, 7, 9]);
-        assert!(account.receive(6, false).is_err(), "it is another's");
-        assert_eq!(account.receive(5, false), Ok(()));
-        assert!(account.receive(5, false).is_err(), "it came before");
-        assert!(account.receive(9, false).is_err(), "7 is missing");
-        assert_eq!(account.receive(9, true), Ok(()));
-        assert_eq!((account.passed_over(), account.missing()), (1, None));
+        assert!(account.receive(6, &close).is_err(), "it is another's");
+        assert_eq!(account.receive(5, &close), Ok(()));
+        assert!(account.receive(5, &close).is_err(), "it came before");
+        assert!(account.receive(9, &close).is_err(), "7 is missing");
+        assert_eq!(account.receive(9, &drop), Ok(()));
+        assert_eq!((account.passed_over(), account.missing(&close)), (1, None));
     }
 
     #[test]
     fn a_session_closed_in_order_gets_everything_but_what_was_dropped() {
         let mut account = account(&[1, 2, 3]);
-        account.expect(4, Some(8));
+        account.expect(4, 10, 8, true);
         account.freeze_before_close_hooks(8);
-        account.receive(1, true).unwrap();
+        account.receive(1, &policy(Overflow::DropOldest)).unwrap();
         assert!(account.missing_at_end().is_some());
         account.set_dropped(2);
         assert_eq!(account.missing_at_end(), None);

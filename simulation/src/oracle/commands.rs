@@ -83,7 +83,7 @@ impl Oracle {
             Request::Broadcast { id } => self.deliver(shard, id, None, |_| true),
             Request::Send { id, peer } => {
                 if self.accounts[peer].is_open() {
-                    self.accounts[peer].expect(id, None);
+                    self.expect(peer, id);
                 }
             }
             Request::Subscribe { peer, topic } => self.remote_subscribed(peer, topic, is_done),
@@ -133,10 +133,10 @@ impl Oracle {
         except: Option<usize>,
         is_for: impl Fn(&Account) -> bool,
     ) {
-        let close_hook_step = self.in_close_hook.then_some(self.step);
-        for (peer, account) in self.accounts.iter_mut().enumerate() {
+        for peer in 0..self.accounts.len() {
+            let account = &self.accounts[peer];
             if account.is_open() && account.shard == shard && except != Some(peer) && is_for(account) {
-                account.expect(id, close_hook_step);
+                self.expect(peer, id);
             }
         }
     }

@@ -168,16 +168,13 @@ impl Oracle {
     /// A hook sent to its own session, or to another of its shard.
     pub(crate) fn hook_sent(&mut self, peer: usize, id: u32, result: Result<(), SendError>) {
         self.note(|| format!("hook sends {id} to peer {peer}: {result:?}"));
-        let close_hook_step = self.in_close_hook.then_some(self.step);
         let drops = self.settings.overflow != Overflow::Close;
-        let account = &mut self.accounts[peer];
+        let account = &self.accounts[peer];
         let was_open = account.is_open();
         match result {
-            Ok(()) if was_open => account.expect(id, close_hook_step),
+            Ok(()) if was_open => self.expect(peer, id),
             Ok(()) if self.suspects.contains(&peer) || account.phase == Phase::Doomed => {}
-            Err(SendError::QueueFull) if was_open && drops => {
-                account.expect(id, close_hook_step);
-            }
+            Err(SendError::QueueFull) if was_open && drops => self.expect(peer, id),
             Err(SendError::QueueFull | SendError::Closed) if was_open => self.doom(peer),
             Err(SendError::Closed) => {}
             _ => self.fail("sends say what becomes of them", format!("{id} to peer {peer}: {result:?}")),

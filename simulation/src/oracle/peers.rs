@@ -5,7 +5,7 @@
 //! Bounds  as the workload
 //! Source  RFC 6455 sections 5 and 7
 
-use fanwire::{CloseKind, Overflow};
+use fanwire::CloseKind;
 
 use super::{Oracle, account::Phase};
 use crate::message::id_of;
@@ -22,8 +22,7 @@ impl Oracle {
         };
         let id = message.id;
         self.note(|| format!("peer {peer} gets {id}"));
-        let may_drop = self.settings.overflow != Overflow::Close;
-        if let Err(what) = self.accounts[peer].receive(id, may_drop) {
+        if let Err(what) = self.accounts[peer].receive(id, &self.policy) {
             self.fail(
                 "each session gets its messages, all of them, once and in order",
                 format!("peer {peer}: {what}"),
