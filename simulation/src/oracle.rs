@@ -12,6 +12,7 @@ mod account;
 mod commands;
 mod drops;
 mod hooks;
+mod idle;
 mod lanes;
 mod outside;
 mod peers;
@@ -51,6 +52,8 @@ pub struct Oracle {
     now: Duration,
     /// When a drain cuts what is left, at the earliest.
     drain_due: Option<Duration>,
+    /// When the clock last jumped.
+    jumped_at: Duration,
     /// The shard whose `on_close` hook runs.
     in_close_hook: bool,
     /// The shard whose hook runs.
@@ -91,6 +94,7 @@ impl Oracle {
             step: 0,
             now: Duration::ZERO,
             drain_due: None,
+            jumped_at: Duration::ZERO,
             in_close_hook: false,
             in_hook: None,
             suspects: Vec::new(),
@@ -171,6 +175,11 @@ impl Oracle {
         self.check_handle();
     }
 
+    /// Whether a peer that reads nothing any more keeps what is queued for it.
+    pub fn has_deaf(&self) -> bool {
+        self.accounts.iter().any(|account| account.conduct.is_deaf && account.is_open())
+    }
+
     /// Each shard's sessions and their topics, and each topic's subscribers, must be those that are known here.
     pub fn check_tables(&mut self, shards: &[ShardSnapshot]) {
         for (shard, found) in shards.iter().enumerate() {
@@ -188,6 +197,7 @@ impl Oracle {
                 let what = format!("shard {shard}: {found_sessions:?} in place of {known:?}");
                 return self.fail("sessions and topics are exact", what);
             }
+            self.check_silent(shard, found);
         }
     }
 
@@ -226,16 +236,14 @@ impl Oracle {
 
     fn unsettled(&self) -> Option<String> {
         let open = self.accounts.iter().enumerate().filter(|(_, account)| account.is_open());
-        open.filter(|(_, account)| !account.conduct.has_left && !account.conduct.is_rude).find_map(
-            |(peer, account)| {
-                if account.heard < account.said.len() {
-                    let (heard, said) = (account.heard, account.said.len());
-                    return Some(format!("{heard} of {said} messages of peer {peer} were heard"));
-                }
-                let missing = account.missing(&self.policy)?;
-                Some(format!("message {missing} has not reached peer {peer}"))
-            },
-        )
+        open.filter(|(_, account)| account.is_well()).find_map(|(peer, account)| {
+            if account.heard < account.said.len() {
+                let (heard, said) = (account.heard, account.said.len());
+                return Some(format!("{heard} of {said} messages of peer {peer} were heard"));
+            }
+            let missing = account.missing(&self.policy)?;
+            Some(format!("message {missing} has not reached peer {peer}"))
+        })
     }
 
     /// The server has ended.

@@ -29,6 +29,7 @@ pub struct Peer {
     decoder: Decoder,
     budget: Budget,
     is_reading: bool,
+    is_deaf: bool,
     /// Payloads of its pings that no pong has come for.
     pings: Vec<u8>,
     has_sent_close: bool,
@@ -62,6 +63,7 @@ impl Peer {
             decoder: Decoder::new(),
             budget: Budget::new(u64::MAX),
             is_reading: true,
+            is_deaf: false,
             pings: Vec::new(),
             has_sent_close: false,
             has_ended: false,
@@ -143,6 +145,11 @@ impl Peer {
         self.is_reading = is_reading;
     }
 
+    /// Does nothing any more, or is itself again.
+    pub fn set_deaf(&mut self, is_deaf: bool) {
+        self.is_deaf = is_deaf;
+    }
+
     /// Ends its direction behind what it has sent; what it still had to send is lost.
     pub fn half_close(&mut self) {
         self.output.clear();
@@ -176,7 +183,7 @@ impl Peer {
 
     /// Whether it may begin to send: the handshake is over, and it has not closed.
     pub fn may_talk(&self) -> bool {
-        self.is_there() && self.stage == Stage::Frames && !self.has_sent_close
+        self.is_there() && !self.is_deaf && self.stage == Stage::Frames && !self.has_sent_close
     }
 
     /// Whether a send to it was ever refused or cut short.
@@ -189,17 +196,20 @@ impl Peer {
         self.door
     }
 
-    /// Whether it has sent all it has to send.
+    /// Whether it has sent all it has to send, or never will.
     pub fn has_sent_all(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() || self.is_deaf
     }
 
     // --- its turn ---
 
     /// Sends and receives what can be sent and received now; whether that was anything.
     pub fn pump(&mut self, rng: &mut Rng, oracle: &mut Oracle) -> bool {
-        let Some(mut link) = self.link.take() else { return false };
+        let Some(mut link) = self.link.take_if(|_| !self.is_deaf) else { return false };
         let has_sent = self.send(&mut link, rng);
+        if has_sent {
+            oracle.has_spoken(self.index);
+        }
         let has_received = self.is_reading && link.receive(&mut self.input);
         let end = link.end().filter(|_| self.is_reading && !self.has_ended);
         self.link = Some(link);

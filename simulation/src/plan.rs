@@ -183,7 +183,9 @@ pub enum Call {
 pub enum Deed {
     /// Stops reading.
     Stall,
-    /// Reads again.
+    /// Does nothing at all: does not read, does not answer.
+    FallDeaf,
+    /// Reads and answers again.
     Resume,
     /// Sends a ping.
     Ping,
@@ -246,7 +248,9 @@ impl Drawing {
             62..84 => Operation::Outside(self.call()),
             84..89 => Operation::Decide(self.number(), self.decision()),
             89 => Operation::FailAccepts(self.rng.u32(1..4)),
-            90..97 => Operation::Pass(Duration::from_micros(self.rng.u64(1..300_000))),
+            90..96 => Operation::Pass(Duration::from_micros(self.rng.u64(1..300_000))),
+            // Long enough for pings, and for those who do not answer.
+            96 => Operation::Pass(Duration::from_secs(*choose(&mut self.rng, &[1, 4, 10, 40, 100]))),
             97..99 => Operation::Jump(Duration::from_millis(self.rng.u64(100..200_000))),
             _ if index > OPERATIONS_MIN => Operation::Drain(Duration::from_millis(self.rng.u64(0..20_000))),
             _ => self.say(),
@@ -313,7 +317,8 @@ impl Drawing {
 
     fn deed(&mut self) -> Deed {
         match self.rng.u8(..100) {
-            0..30 => Deed::Stall,
+            0..22 => Deed::Stall,
+            22..30 => Deed::FallDeaf,
             30..50 => Deed::Resume,
             50..60 => Deed::Ping,
             60..65 => Deed::PingFlood,

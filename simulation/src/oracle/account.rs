@@ -45,6 +45,10 @@ pub struct Account {
     /// Dropped by policy, as its session said at its end.
     dropped: usize,
     pub(super) ending: Option<Ending>,
+    /// When its peer last sent something, or its session opened.
+    pub(super) spoke_at: Duration,
+    /// Its session was seen paused: what it sends waits, and its silence does not count.
+    pub(super) paused_at: Duration,
     /// Values made for it that have not been dropped.
     pub(super) values: Arc<AtomicU32>,
     /// What its peer has done that explains an end.
@@ -83,6 +87,7 @@ pub struct Conduct {
     pub has_closed: bool,
     pub has_left: bool,
     pub is_rude: bool,
+    pub is_deaf: bool,
 }
 
 impl Account {
@@ -99,6 +104,11 @@ impl Account {
 
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// Whether its peer may be waited for: it is there, and does what peers do.
+    pub(super) fn is_well(&self) -> bool {
+        !self.conduct.has_left && !self.conduct.is_rude && !self.conduct.is_deaf
     }
 
     /// A message was queued for the session, or dropped by its policy.

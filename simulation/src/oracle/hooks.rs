@@ -35,6 +35,7 @@ impl Oracle {
             return Vec::new();
         }
         account.phase = Phase::Open;
+        account.spoke_at = self.now;
         account.shard = shard;
         account.id = Some(id);
         account.handle = Some(handle);
@@ -107,7 +108,7 @@ impl Oracle {
             CloseKind::Eof => conduct.has_left,
             CloseKind::Reset => conduct.has_left || self.settings.may_reset(),
             CloseKind::Violation => conduct.is_rude || self.settings.is_assembly_tight(),
-            CloseKind::Idle => conduct.has_stalled || conduct.has_left,
+            CloseKind::Idle => conduct.has_stalled && self.may_be_idle(peer),
             CloseKind::Shutdown => is_drain_due,
             // The world asks the peer's connection.
             CloseKind::QueueFull => true,

@@ -70,7 +70,16 @@ impl World {
                 conduct.has_stalled = true;
                 peer.set_reading(false);
             }
-            Deed::Resume => peer.set_reading(true),
+            Deed::FallDeaf => {
+                conduct.has_stalled = true;
+                conduct.is_deaf = true;
+                peer.set_deaf(true);
+            }
+            Deed::Resume => {
+                conduct.is_deaf = false;
+                peer.set_deaf(false);
+                peer.set_reading(true);
+            }
             Deed::Ping if peer.may_talk() => peer.ping(&mut self.rng),
             Deed::Close(code) if peer.may_talk() => {
                 conduct.has_closed = true;
@@ -162,6 +171,7 @@ impl World {
     /// After a jump the peers have their say before anything else is due.
     fn jump(&mut self, time: Duration) {
         self.server.jump(time);
+        lock(&self.oracle).jumped(self.server.now());
         self.pass(Duration::from_millis(100));
     }
 
