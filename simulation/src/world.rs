@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use fanwire::{Publisher, sim::SimServer};
+use fanwire::{CloseKind, Publisher, sim::SimServer};
 use fastrand::Rng;
 
 use self::handover::Handover;
@@ -62,7 +62,7 @@ impl World {
             let mut world = Self::new(plan, &oracle);
             world.carry_out(plan);
             turns = world.turns;
-            counts = world.server.stats().total.iter().collect();
+            counts = world.counts();
         }));
         let mut oracle = lock(&oracle);
         if let Err(panic) = ran {
@@ -106,6 +106,13 @@ impl World {
         if !self.has_failed() {
             self.end();
         }
+    }
+
+    /// The engine's counters, and how sessions have ended.
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let total = self.server.stats().total;
+        let ends = CloseKind::ALL.iter().map(|kind| (end_name(*kind), total.closed(*kind)));
+        total.iter().chain(ends).collect()
     }
 
     fn has_failed(&self) -> bool {
@@ -240,6 +247,7 @@ impl World {
         let total = self.server.stats().total;
         let mut oracle = lock(&self.oracle);
         oracle.check_ended();
+        oracle.check_dropped(total.frames_dropped_newest + total.frames_dropped_oldest);
         for (gauge, count) in total.iter().filter(|(name, count)| GAUGES.contains(name) && *count > 0) {
             oracle.fail("after a drain nothing is left", format!("{gauge} is {count}"));
         }
@@ -249,6 +257,22 @@ impl World {
                 oracle.check_never_refused(index);
             }
         }
+    }
+}
+
+/// The name of a kind of end among the counters.
+fn end_name(kind: CloseKind) -> &'static str {
+    match kind {
+        CloseKind::Peer => "closed_peer",
+        CloseKind::Server => "closed_server",
+        CloseKind::QueueFull => "closed_queue_full",
+        CloseKind::Eof => "closed_eof",
+        CloseKind::Reset => "closed_reset",
+        CloseKind::Violation => "closed_violation",
+        CloseKind::Idle => "closed_idle",
+        CloseKind::Panic => "closed_panic",
+        CloseKind::Shutdown => "closed_shutdown",
+        _ => "closed_otherwise",
     }
 }
 

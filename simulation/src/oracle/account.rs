@@ -88,6 +88,7 @@ pub struct Conduct {
     pub has_left: bool,
     pub is_rude: bool,
     pub is_deaf: bool,
+    pub close_code: u16,
 }
 
 impl Account {
@@ -144,6 +145,11 @@ impl Account {
     pub(super) fn freeze_before_close_hooks(&mut self, step: u64) {
         let is_later = |expected: &&Expected| expected.step == step && expected.is_from_close_hook;
         self.must = Some(self.expected.len() - self.expected.iter().rev().take_while(is_later).count());
+    }
+
+    /// It ended at some moment of this step.
+    pub(super) fn freeze_before(&mut self, step: u64) {
+        self.must = Some(self.expected.partition_point(|expected| expected.step < step));
     }
 
     /// It ended in a way that promises nothing.

@@ -129,10 +129,10 @@ mod tests {
         let policy = policy(Overflow::DropOldest);
         let mut account = account(6, 10);
         account.receive(0, &policy).unwrap();
-        assert_eq!(account.wrongly_dropped(1..4, &policy), Some(3));
-        account.receive(4, &policy).unwrap_err();
-        account.receive(3, &policy).unwrap();
-        assert_eq!(account.wrongly_dropped(4..6, &policy), Some(5), "the last one always arrives");
+        assert_eq!(account.wrongly_dropped(1..5, &policy), Some(4));
+        account.receive(5, &policy).unwrap_err();
+        account.receive(4, &policy).unwrap();
+        assert_eq!(account.wrongly_dropped(5..6, &policy), Some(5), "the last one always arrives");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fanwire::{
 
 use super::{
     Oracle,
-    account::{Ending, Phase},
+    account::{Conduct, Ending, Phase},
     lanes::{Lane, Request},
 };
 use crate::{
@@ -91,6 +91,9 @@ impl Oracle {
             Phase::Open if kind == CloseKind::Server && is_draining => {
                 account.freeze_before_close_hooks(step)
             }
+            Phase::Open if matches!(kind, CloseKind::Peer | CloseKind::Violation | CloseKind::Idle) => {
+                account.freeze_before(step);
+            }
             _ => account.release(),
         }
         let conduct = account.conduct;
@@ -103,7 +106,7 @@ impl Oracle {
         }
         let is_explained = match kind {
             CloseKind::Peer => conduct.has_closed,
-            CloseKind::Server => is_draining || phase == Phase::Leaving(kind, code),
+            CloseKind::Server => (is_draining && code == 1001) || phase == Phase::Leaving(kind, code),
             CloseKind::Panic => phase == Phase::Leaving(kind, code),
             CloseKind::Eof => conduct.has_left,
             CloseKind::Reset => conduct.has_left || self.settings.may_reset(),
@@ -114,6 +117,9 @@ impl Oracle {
             CloseKind::QueueFull => true,
             _ => false,
         };
+        if !is_code_of(kind, code, conduct) {
+            self.fail("each kind of end has its close code", format!("peer {peer}: {why}"));
+        }
         if !is_explained {
             self.fail("sessions end for a reason", format!("peer {peer} {phase:?}: {why}"));
         }
@@ -294,5 +300,23 @@ impl Oracle {
 
     pub(super) fn shards(&self) -> usize {
         self.settings.shards.into()
+    }
+}
+
+/// Whether sessions that end so have this close code (RFC 6455 section 7.4.1; docs/protocol.md).
+fn is_code_of(kind: CloseKind, code: u16, conduct: Conduct) -> bool {
+    match kind {
+        CloseKind::Peer => code == conduct.close_code,
+        // Whoever asked for it named it: see `Phase::Leaving`. A drain says 1001.
+        CloseKind::Server => true,
+        CloseKind::QueueFull => code == 1013,
+        CloseKind::Eof | CloseKind::Reset => code == 1006,
+        // A frame that no peer may send, or a message for which the memory of all had no room.
+        CloseKind::Violation if conduct.is_rude => matches!(code, 1002 | 1013),
+        CloseKind::Violation => code == 1013,
+        CloseKind::Idle => code == 1008,
+        CloseKind::Panic => code == 1011,
+        CloseKind::Shutdown => code == 1001,
+        _ => false,
     }
 }

@@ -46,7 +46,9 @@ impl Oracle {
         if ending.kind == CloseKind::QueueFull && !was_refused {
             self.fail("only a blocked session meets its policy", format!("peer {peer}"));
         }
-        if is_first && let Some(what) = self.accounts[peer].missing_at_end() {
+        // A peer that closes while the server does has said that it reads no more.
+        let is_whole = is_first || matches!(ending.kind, CloseKind::Peer | CloseKind::Violation);
+        if is_whole && let Some(what) = self.accounts[peer].missing_at_end() {
             self.fail("what is queued is sent before the close frame", format!("peer {peer}: {what}"));
         }
     }
@@ -91,6 +93,14 @@ impl Oracle {
                 "every drop is counted",
                 format!("peer {peer} missed {passed}, {dropped} were counted"),
             );
+        }
+    }
+
+    /// At the end of the world: the server's sum of what it dropped by policy is that of its sessions.
+    pub(crate) fn check_dropped(&mut self, counted: u64) {
+        let dropped: usize = self.accounts.iter().map(super::Account::dropped).sum();
+        if dropped as u64 != counted {
+            self.fail("every drop is counted", format!("{dropped} by session, {counted} in all"));
         }
     }
 

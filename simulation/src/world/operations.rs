@@ -83,6 +83,7 @@ impl World {
             Deed::Ping if peer.may_talk() => peer.ping(&mut self.rng),
             Deed::Close(code) if peer.may_talk() => {
                 conduct.has_closed = true;
+                conduct.close_code = code;
                 peer.close(code);
             }
             Deed::HalfClose => {
