@@ -158,7 +158,9 @@ impl Handler for Actor {
         match request.query("door").as_deref() {
             Some("park") => {
                 let (auth, ticket) = Auth::later(request);
-                self.oracle().tickets.push_back((peer, ticket));
+                let mut oracle = self.oracle();
+                oracle.tickets.push_back((peer, ticket));
+                oracle.has_come();
                 auth
             }
             Some("refuse") => Auth::reject(401, "not you\n"),

@@ -9,6 +9,7 @@
 //! turns the oracle's sessions and topics are exactly the engine's, and each session's messages are known in order.
 
 mod account;
+mod answers;
 mod commands;
 mod drops;
 mod hooks;
@@ -32,7 +33,7 @@ use std::{
 
 use fanwire::{SessionHandle, Ticket, sim::ShardSnapshot};
 
-use self::{account::Phase, drops::Policy, lanes::Lanes};
+use self::{account::Phase, answers::Crowd, drops::Policy, lanes::Lanes};
 use crate::{actor::Value, message::Message, plan::Topic, settings::Settings};
 
 /// What is known of a world.
@@ -43,6 +44,7 @@ pub struct Oracle {
     accounts: Vec<Account>,
     messages: Vec<Sent>,
     lanes: Lanes,
+    crowd: Crowd,
     /// Parked handshakes, by peer.
     pub(crate) tickets: VecDeque<(usize, Ticket<Value>)>,
     /// Connections that were taken over: whose, and what had been read.
@@ -89,6 +91,7 @@ impl Oracle {
             accounts: Vec::new(),
             messages: Vec::new(),
             lanes: Lanes::new(settings.shards.into()),
+            crowd: Crowd::default(),
             tickets: VecDeque::new(),
             taken_over: Vec::new(),
             step: 0,
@@ -269,7 +272,8 @@ impl Oracle {
     }
 
     /// A new peer; its number.
-    pub fn add(&mut self, account: Account) -> usize {
+    pub fn add(&mut self, mut account: Account) -> usize {
+        account.connected_at = self.now;
         self.accounts.push(account);
         self.accounts.len() - 1
     }
@@ -277,6 +281,11 @@ impl Oracle {
     /// A peer's account.
     pub fn account(&mut self, peer: usize) -> &mut Account {
         &mut self.accounts[peer]
+    }
+
+    /// Whether a peer's session is open.
+    pub fn is_open(&self, peer: usize) -> bool {
+        self.accounts[peer].is_open()
     }
 
     /// The handle of a peer's session, if it has had one.

@@ -191,9 +191,19 @@ impl Peer {
         self.link.as_ref().map_or(self.was_refused, SimClient::was_refused)
     }
 
+    /// Which one it is.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// How it came in.
     pub fn door(&self) -> Door {
         self.door
+    }
+
+    /// A ping of its own that nobody has answered, if it may be answered at all.
+    pub fn unanswered_ping(&self) -> Option<u8> {
+        self.pings.last().copied().filter(|_| self.may_talk())
     }
 
     /// Whether it has sent all it has to send, or never will.
@@ -320,20 +330,20 @@ impl Peer {
         }
     }
 
-    /// Answers that its request may get. Any may come too late, or find no room.
+    /// Answers that its request may get, unless it comes too late or finds no place.
     fn allowed(&self) -> &'static [u16] {
         match self.door {
-            Door::Accept | Door::HandBack => &[101, 408, 503],
-            Door::Park => &[101, 401, 408, 503],
-            Door::Refuse => &[401, 408, 503],
-            Door::Panic => &[500, 408, 503],
-            Door::Post => &[405, 408, 503],
-            Door::OldVersion => &[426, 408, 503],
-            Door::LongHead => &[414, 408, 503],
-            Door::ParkAndTalk => &[101, 400, 401, 408, 503],
-            Door::Plain => &[404, 408, 503],
-            Door::TakeOver => &[200, 408, 503],
-            Door::Garbage => &[400, 408, 503],
+            Door::Accept | Door::HandBack => &[101],
+            Door::Park => &[101, 401],
+            Door::Refuse => &[401],
+            Door::Panic => &[500],
+            Door::Post => &[405],
+            Door::OldVersion => &[426],
+            Door::LongHead => &[414],
+            Door::ParkAndTalk => &[101, 400, 401],
+            Door::Plain => &[404],
+            Door::TakeOver => &[200],
+            Door::Garbage => &[400],
             Door::Adopt(_) => &[],
         }
     }

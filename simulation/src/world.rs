@@ -160,6 +160,7 @@ impl World {
         }
         let publisher = &self.publisher;
         let mut oracle = lock(&self.oracle);
+        oracle.note_crowd(&self.server.stats());
         oracle.end_step(publisher.session_count(), |topic| publisher.subscriber_count(topic));
         if self.turns.is_multiple_of(TURNS_PER_SNAPSHOT) {
             oracle.check_tables(&self.server.snapshot());
@@ -218,6 +219,9 @@ impl World {
             if let Some(peer) = sending {
                 oracle.fail("no session starves", peer.describe());
             }
+            if let Some(peer) = self.unanswered(&oracle) {
+                oracle.fail("the latest ping is answered", peer.describe());
+            }
         }
     }
 
@@ -226,7 +230,13 @@ impl World {
         let oracle = lock(&self.oracle);
         (oracle.has_deaf() || self.server.stats().total.frames_live == 0)
             && self.peers.iter().all(has_sent)
+            && self.unanswered(&oracle).is_none()
             && oracle.is_settled()
+    }
+
+    /// A peer of an open session whose latest ping was not answered.
+    fn unanswered(&self, oracle: &Oracle) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.unanswered_ping().is_some() && oracle.is_open(peer.index()))
     }
 
     /// A drain, and nothing is left.

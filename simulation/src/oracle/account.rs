@@ -45,6 +45,8 @@ pub struct Account {
     /// Dropped by policy, as its session said at its end.
     dropped: usize,
     pub(super) ending: Option<Ending>,
+    /// When its peer came.
+    pub(super) connected_at: Duration,
     /// When its peer last sent something, or its session opened.
     pub(super) spoke_at: Duration,
     /// Its session was seen paused: what it sends waits, and its silence does not count.
@@ -89,6 +91,8 @@ pub struct Conduct {
     pub is_rude: bool,
     pub is_deaf: bool,
     pub close_code: u16,
+    /// Its ticket was dropped.
+    pub is_undecided: bool,
 }
 
 impl Account {

@@ -29,6 +29,7 @@ impl Oracle {
         handle: SessionHandle,
     ) -> Vec<Act> {
         self.note(|| format!("peer {peer} opens on shard {shard}"));
+        self.has_come();
         let account = &mut self.accounts[peer];
         if account.phase != Phase::New {
             self.fail("on_open runs once", format!("peer {peer}"));

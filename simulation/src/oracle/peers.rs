@@ -103,15 +103,4 @@ impl Oracle {
             self.fail("every drop is counted", format!("{dropped} by session, {counted} in all"));
         }
     }
-
-    /// A peer got the answer to its request.
-    pub(crate) fn answered(&mut self, peer: usize, status: u16, allowed: &[u16]) {
-        self.note(|| format!("peer {peer} is answered {status}"));
-        if !allowed.contains(&status) {
-            self.fail(
-                "requests get the answer they ask for",
-                format!("peer {peer}: {status}, not {allowed:?}"),
-            );
-        }
-    }
 }

@@ -36,7 +36,10 @@ impl World {
     fn connect(&mut self, door: Door, on_open: &[Act], on_close: &[Act]) {
         let mut account = Account::new(on_open.to_vec(), on_close.to_vec());
         account.conduct.is_rude = door == Door::ParkAndTalk;
-        let index = lock(&self.oracle).add(account);
+        let mut oracle = lock(&self.oracle);
+        oracle.set_now(self.server.now());
+        let index = oracle.add(account);
+        drop(oracle);
         let adopted = match door {
             Door::Adopt(shard) => {
                 let value = Value::new(index, &self.oracle);
@@ -161,6 +164,7 @@ impl World {
         let mut oracle = lock(&self.oracle);
         let Some(index) = number.checked_rem(oracle.tickets.len()) else { return };
         let (peer, ticket) = oracle.tickets.remove(index).expect("the index is below the length");
+        oracle.account(peer).conduct.is_undecided |= decision == Decision::Drop;
         drop(oracle);
         match decision {
             Decision::Accept => ticket.answer(Auth::accept(Value::new(peer, &self.oracle))),

@@ -1,0 +1,71 @@
+//! Answers to handshakes: which one a request may get, and when it may be refused for what is no fault of its own.
+//!
+//! In      answers as they arrive; how many sessions and parked handshakes there are, turn by turn
+//! Out     an answer that the request did not ask for, or a refusal that nothing explains
+//! Bounds  none of its own
+//! Source  docs/protocol.md; docs/limits.md: `sessions_max`, `handshakes_max`, `handshake_timeout`
+
+use std::time::Duration;
+
+use fanwire::Stats;
+
+use super::Oracle;
+
+/// How many places are taken, at most.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    /// Sessions and parked handshakes after the last turn.
+    places: u64,
+    /// Parked handshakes of the shard that has the most of them.
+    parked: u64,
+    /// Sessions opened and handshakes parked in this turn.
+    came: u64,
+    /// When somebody may have found no place, last.
+    full_at: Option<Duration>,
+}
+
+impl Oracle {
+    /// A session opens, or a handshake is parked.
+    pub(crate) fn has_come(&mut self) {
+        self.crowd.came += 1;
+    }
+
+    /// A turn is over: so many places are taken now.
+    pub(crate) fn note_crowd(&mut self, stats: &Stats) {
+        let crowd = &mut self.crowd;
+        let (sessions_max, handshakes_max) = (self.settings.sessions_max, self.settings.handshakes_max);
+        let came = std::mem::take(&mut crowd.came);
+        if crowd.places + came >= sessions_max.into() || crowd.parked + came >= handshakes_max.into() {
+            crowd.full_at = Some(self.now);
+        }
+        crowd.places = stats.total.sessions + stats.total.handshakes_parked;
+        crowd.parked = stats.shards.iter().map(|shard| shard.handshakes_parked).max().unwrap_or_default();
+    }
+
+    /// A peer got the answer to its request, which may be one of these; or it came too late, or found no place.
+    pub(crate) fn answered(&mut self, peer: usize, status: u16, allowed: &[u16]) {
+        self.note(|| format!("peer {peer} is answered {status}"));
+        let is_right = match status {
+            408 => self.may_be_late(peer),
+            503 => self.may_be_turned_away(peer),
+            _ => allowed.contains(&status),
+        };
+        if !is_right {
+            self.fail(
+                "requests get the answer they ask for",
+                format!("peer {peer}: {status}, not {allowed:?}"),
+            );
+        }
+    }
+
+    fn may_be_late(&self, peer: usize) -> bool {
+        self.now >= self.accounts[peer].connected_at + self.settings.handshake_timeout
+    }
+
+    /// All places were taken at some moment since it came, or nobody has decided about it.
+    fn may_be_turned_away(&self, peer: usize) -> bool {
+        let account = &self.accounts[peer];
+        let was_full = self.crowd.full_at.is_some_and(|at| at >= account.connected_at);
+        was_full || account.conduct.is_undecided || self.is_draining()
+    }
+}
