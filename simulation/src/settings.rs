@@ -123,6 +123,11 @@ impl Settings {
         self.assembly_bytes_max == u64::from(self.read_limit)
     }
 
+    /// Whether a peer that goes on after it has broken the protocol is cut before it has read what came of it.
+    pub fn is_discard_tight(&self) -> bool {
+        self.bounds.discard_bytes < Bounds::default().discard_bytes
+    }
+
     /// Whether any connection may break by itself.
     pub fn may_reset(&self) -> bool {
         self.faults.reset_per_mille > 0
