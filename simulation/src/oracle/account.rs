@@ -49,7 +49,9 @@ pub struct Account {
     pub(super) connected_at: Duration,
     /// When its peer last sent something, or its session opened.
     pub(super) spoke_at: Duration,
-    /// Its session was seen paused: what it sends waits, and its silence does not count.
+    /// Its session was paused when last seen: what it sends waits, and its silence does not count.
+    pub(super) is_paused: bool,
+    /// When that was, or when what it had sent before was last heard.
     pub(super) paused_at: Duration,
     /// Values made for it that have not been dropped.
     pub(super) values: Arc<AtomicU32>,

@@ -115,7 +115,9 @@ mod tests {
     fn what_is_dropped_as_the_newest_found_the_queue_full_of_older_ones() {
         let policy = policy(Overflow::DropNewest);
         let mut account = account(6, 10);
-        [0, 1].map(|id| account.receive(id, &policy).unwrap());
+        for id in [0, 1] {
+            account.receive(id, &policy).unwrap();
+        }
         // With the response there were three.
         assert_eq!(account.wrongly_dropped(2..5, &policy), None);
         account.receive(5, &policy).unwrap();

@@ -48,6 +48,7 @@ impl Oracle {
         let account = &mut self.accounts[peer];
         let index = account.heard;
         account.heard += 1;
+        account.paused_at = self.now;
         let Some((acts, bytes)) = account.said.get(index).cloned() else {
             self.fail("hooks hear what was said", format!("peer {peer} did not say so much"));
             return Vec::new();

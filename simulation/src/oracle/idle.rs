@@ -43,7 +43,9 @@ impl Oracle {
             if !account.is_open() || account.shard != shard {
                 continue;
             }
-            if account.id.as_ref().is_some_and(|id| paused.contains(&id)) {
+            let is_paused = account.id.as_ref().is_some_and(|id| paused.contains(&id));
+            // Its reading went on at some moment since the last look.
+            if std::mem::replace(&mut account.is_paused, is_paused) || is_paused {
                 account.paused_at = self.now;
             }
             let since = account.spoke_at.max(account.paused_at).max(self.jumped_at);
