@@ -2,7 +2,7 @@
 //!
 //! In      messages: how each is cut into frames, what stands between them, masks, lengths around 125 and 65,535
 //! Out     the decoder gives the messages back in any split; a naive encoder makes the same bytes
-//! Bounds  `STREAM_BYTES_MAX`
+//! Bounds  `STREAM_BYTES_MAX`, or `LONG_STREAM_BYTES_MAX` if long payloads are asked for
 //! Source  RFC 6455 sections 5.2, 5.3 and 5.4
 //!
 //! Layout: a byte of flags, the count of piece lengths (modulo 16), those lengths, then messages.
@@ -23,8 +23,11 @@ pub fn check(bytes: &[u8]) {
     let sender = if flags & 1 == 0 { Role::Server } else { Role::Client };
     let lengths_count = usize::from(input.byte() % 16);
     let lengths = input.take(lengths_count);
-    let mut sent = Sent { sender, out: Vec::new(), twin: Vec::new(), said: Vec::new(), masks: 0x9E37_79B9 };
-    while !input.is_empty() && sent.out.len() < STREAM_BYTES_MAX {
+    let is_long = flags & LONG == LONG;
+    let mut sent =
+        Sent { sender, is_long, out: Vec::new(), twin: Vec::new(), said: Vec::new(), masks: 0x9E37_79B9 };
+    let stream_bytes_max = if is_long { LONG_STREAM_BYTES_MAX } else { STREAM_BYTES_MAX };
+    while !input.is_empty() && sent.out.len() < stream_bytes_max {
         sent.message(&mut input);
     }
     assert_eq!(sent.out, sent.twin, "both encoders make the same bytes");
@@ -39,6 +42,8 @@ pub fn check(bytes: &[u8]) {
 /// What was sent so far, by both encoders, and what it says.
 struct Sent {
     sender: Role,
+    /// Whether there are payloads of 64 KiB.
+    is_long: bool,
     out: Vec<u8>,
     twin: Vec<u8>,
     said: Vec<Said>,
@@ -54,7 +59,7 @@ impl Sent {
         let mut message = Vec::new();
         let mut said_between = Vec::new();
         for index in 0..fragments {
-            let payload = payload(input, kind);
+            let payload = payload(input, kind, self.is_long);
             let opcode = if index == 0 { kind.opcode() } else { Opcode::Continuation };
             let is_last = index + 1 == fragments;
             self.frame(is_last, opcode, &payload);
@@ -153,12 +158,15 @@ fn decoded(bytes: &[u8], role: Role, lengths: &[u8]) -> Vec<Said> {
 }
 
 /// Text of whole characters, or any bytes; of the input, or as long as one of the lengths where headers change.
-fn payload(input: &mut Input<'_>, kind: Kind) -> Vec<u8> {
+fn payload(input: &mut Input<'_>, kind: Kind, is_long: bool) -> Vec<u8> {
     let form = input.byte();
     let payload = if form < 200 {
         input.take(form.into()).to_vec()
     } else {
-        let bytes = LENGTHS[usize::from(form) % LENGTHS.len()];
+        let bytes = match form {
+            240.. if is_long => LONG_LENGTHS[usize::from(form) % LONG_LENGTHS.len()],
+            _ => LENGTHS[usize::from(form) % LENGTHS.len()],
+        };
         let seed = input.word();
         (0..bytes).map(|index| ((index as u64 * u64::from(seed)) >> 3).to_le_bytes()[0]).collect()
     };
@@ -169,8 +177,15 @@ fn payload(input: &mut Input<'_>, kind: Kind) -> Vec<u8> {
     }
 }
 
-const LENGTHS: [usize; 12] = [0, 1, 2, 124, 125, 126, 127, 128, 65_534, 65_535, 65_536, 65_537];
+const LENGTHS: [usize; 10] = [0, 1, 2, 124, 125, 126, 127, 128, 255, 256];
+
+const LONG_LENGTHS: [usize; 4] = [65_534, 65_535, 65_536, 65_537];
+
+/// All these flags ask for long payloads: each costs as much as a hundred short streams.
+const LONG: u8 = 0xE0;
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
+const STREAM_BYTES_MAX: usize = 4_096;
+
 /// Several of the longest frames.
-const STREAM_BYTES_MAX: usize = 300_000;
+const LONG_STREAM_BYTES_MAX: usize = 200_000;

@@ -5,7 +5,7 @@
 //!         what `strict` lists; what is held is what the budget says, and never more than has arrived, doubled
 //! Source  RFC 6455; the documents of `Decoder`
 //!
-//! Layout: a byte of flags (`ROLE_CLIENT`, `LIMIT`, `BUDGET`, `BUILT`), the count of piece lengths (modulo 16), those
+//! Layout: a byte of flags (`ROLE_CLIENT`, `LIMIT`, `BUDGET`, `BUILT`, `LONG`), the count of piece lengths (modulo 16), those
 //! lengths, the rest.
 
 use fanwire_ws::{
@@ -27,7 +27,11 @@ pub fn check(bytes: &[u8]) {
     let budget_bytes = [8, 64, 300, 5_000][usize::from(flags & BUDGET) >> 3];
     let lengths_count = usize::from(input.byte() % 16);
     let lengths = input.take(lengths_count);
-    let stream = if flags & BUILT == 0 { input.rest().to_vec() } else { built(&mut input, role) };
+    let stream = if flags & BUILT == 0 {
+        input.rest().to_vec()
+    } else {
+        built(&mut input, role, flags & LONG == LONG)
+    };
 
     let rules = Rules { role, message_bytes_max };
     let twin = rfc6455::read(&stream, role, message_bytes_max);
@@ -161,12 +165,13 @@ fn assert_strict(stream: &[u8], rules: &Rules, twin: &Reading) {
 }
 
 /// Frames built from the input: mostly sound, so that what is deep in a stream is reached.
-fn built(input: &mut Input<'_>, role: Role) -> Vec<u8> {
+fn built(input: &mut Input<'_>, role: Role, is_long: bool) -> Vec<u8> {
     let mut stream = Vec::new();
-    while !input.is_empty() && stream.len() < STREAM_BYTES_MAX {
+    let stream_bytes_max = if is_long { LONG_STREAM_BYTES_MAX } else { STREAM_BYTES_MAX };
+    while !input.is_empty() && stream.len() < stream_bytes_max {
         let opcode = input.choice([0x0, 0x1, 0x2, 0x8, 0x9, 0xA, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A]);
         let oddities = input.byte();
-        let payload = payload(input);
+        let payload = payload(input, is_long);
         // The top bits of `oddities` are mostly zero in what a fuzzer starts with, and zero is sound.
         let is_masked = (role == Role::Server) != (oddities & 0x80 != 0);
         let reserved = if oddities & 0x40 != 0 { oddities & 0x70 } else { 0 };
@@ -187,11 +192,14 @@ fn built(input: &mut Input<'_>, role: Role) -> Vec<u8> {
 }
 
 /// Bytes of the input, or many of one kind around the lengths where headers change.
-fn payload(input: &mut Input<'_>) -> Vec<u8> {
+fn payload(input: &mut Input<'_>, is_long: bool) -> Vec<u8> {
     match input.byte() {
         short @ 0..=199 => input.take(short.into()).to_vec(),
-        long => {
-            let bytes = [125, 126, 127, 128, 200, 256, 1_000, 65_535, 65_536, 65_537][usize::from(long) % 10];
+        form => {
+            let bytes = match form {
+                240.. if is_long => [65_534, 65_535, 65_536, 65_537][usize::from(form) % 4],
+                _ => [125, 126, 127, 128, 200, 256, 1_000][usize::from(form) % 7],
+            };
             let seed = [input.byte()];
             let unit = input.choice([&seed[..], b"a", "ä".as_bytes(), "\u{10348}".as_bytes(), b"\x00\xFF"]);
             unit.iter().copied().cycle().take(bytes).collect()
@@ -223,5 +231,10 @@ const LIMIT: u8 = 0x06;
 const BUDGET: u8 = 0x18;
 const BUILT: u8 = 0x20;
 
+/// Both ask for payloads of 64 KiB among what is built: each costs as much as many short streams.
+const LONG: u8 = 0xC0;
+
+const STREAM_BYTES_MAX: usize = 4_096;
+
 /// Two of the longest payloads and their headers.
-const STREAM_BYTES_MAX: usize = 2 * (65_537 + HEADER_BYTES_MAX);
+const LONG_STREAM_BYTES_MAX: usize = 2 * (65_537 + HEADER_BYTES_MAX);

@@ -52,11 +52,11 @@ impl<'a> Input<'a> {
 }
 
 /// `bytes` cut into pieces: the lengths in `lengths` one after the other and round again (0 counts as 256), or one
-/// piece if there are none. Of many bytes each piece is a multiple of that length, so that there are not too many.
+/// piece if there are none. Of many bytes each piece is a multiple of that length, so that there are about a thousand.
 pub(crate) fn pieces<'a>(bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
-    let factor = 1 + bytes.len() / PIECES_BYTES;
+    let factor = if bytes.len() > PIECES_BYTES { bytes.len() / PIECES } else { 1 };
     for length in lengths.iter().cycle() {
         if rest.is_empty() {
             return pieces;
@@ -72,6 +72,8 @@ pub(crate) fn pieces<'a>(bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
 
 /// As many bytes are still cut byte by byte.
 pub(crate) const PIECES_BYTES: usize = 8_192;
+
+const PIECES: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -90,7 +92,8 @@ mod tests {
     fn pieces_are_the_bytes_in_order() {
         assert_eq!(pieces(b"abcdef", &[1, 2]), [&b"a"[..], b"bc", b"d", b"ef"]);
         assert_eq!(pieces(b"abc", &[]), [b"abc"]);
-        assert_eq!(pieces(&[0; PIECES_BYTES + 1], &[2]).len(), PIECES_BYTES / 4 + 1);
+        assert_eq!(pieces(&[0; PIECES_BYTES], &[1]).len(), PIECES_BYTES);
+        assert_eq!(pieces(&[0; PIECES_BYTES + 1], &[2]).len(), PIECES / 2 + 1);
         assert_eq!(pieces(&[0; 300], &[0]).iter().map(|piece| piece.len()).collect::<Vec<_>>(), [256, 44]);
     }
 }
