@@ -63,7 +63,7 @@ pub(crate) struct Setup {
 
 /// Waits until something is so.
 #[track_caller]
-pub(crate) fn wait(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < WAIT_MAX, "waited in vain until {what}");

@@ -27,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) address: SocketAddr,
     /// The sum that it printed at its start, in bytes.
     pub(crate) memory_max: u64,
+    /// The line with that sum and its terms.
+    memory_line: String,
 }
 
 impl Process {
@@ -65,7 +67,7 @@ impl Process {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = lines_of(child.stdout.take().unwrap());
         let stderr = child.stderr.take().unwrap();
-        let (mut address, mut memory_max) = (None, None);
+        let (mut address, mut memory_max, mut memory_line) = (None, None, String::new());
         while address.is_none() || memory_max.is_none() {
             let line = match stdout.recv_timeout(WAIT_MAX) {
                 Ok(line) => line,
@@ -77,10 +79,25 @@ impl Process {
             if let Some((_, rest)) = line.split_once("memory    at most ") {
                 let (mebibytes, _) = rest.split_once(" MiB").unwrap();
                 memory_max = Some(mebibytes.parse::<u64>().unwrap() << 20);
+                memory_line.clone_from(&line);
             }
         }
         let stderr = hears.then(|| lines_of(stderr));
-        Self { child, stdout, stderr, address: address.unwrap(), memory_max: memory_max.unwrap() }
+        Self {
+            child,
+            stdout,
+            stderr,
+            address: address.unwrap(),
+            memory_max: memory_max.unwrap(),
+            memory_line,
+        }
+    }
+
+    /// A term of the sum, rounded up to MiB.
+    pub(crate) fn memory_term(&self, name: &str) -> u64 {
+        let (_, rest) = self.memory_line.split_once(&format!("{name} ")).expect("that term is printed");
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap();
+        rest[..digits].parse::<u64>().unwrap() << 20
     }
 
     pub(crate) fn pid(&self) -> u32 {
