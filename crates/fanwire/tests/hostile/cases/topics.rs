@@ -43,7 +43,7 @@ fn topic_churn(arena: &mut Arena) {
 pub const TOPIC_HOARD: Case = Case {
     name: "topic_hoard",
     // `topic_memory_max`. All names that were asked for, 240 bytes each with nothing around them: 10 MiB.
-    allows: |setup| u64::from(setup.shards) * (4 << 20) + (2 << 20),
+    allows: |setup| u64::from(setup.shards) * (4 << 20) + (3 << 19),
     tells: &["subscribes_refused"],
     attack: topic_hoard,
     ..PLAIN
