@@ -65,7 +65,7 @@ pub struct Setup {
     pub arguments: &'static [&'static str],
     /// Between two messages of the feed.
     pub feed_every: Duration,
-    /// The feed waits for nobody, as in life; queues are then as long as they are by default.
+    /// The feed waits for nobody, as in life; its queues are as long as they are by default, if the case says nothing.
     pub is_open_loop: bool,
 }
 
@@ -111,8 +111,8 @@ impl Arena {
     pub fn open(case: Case, setup: Setup) -> Self {
         let Setup { driver, shards, arguments, feed_every, is_open_loop } = setup;
         let options = format!("driver={driver} shards={shards} feed_bytes={} {TIGHT}", case.feed_bytes);
-        let options =
-            format!("{options} {} {}", case.options, if is_open_loop { DEFAULT_QUEUES } else { "" });
+        let queue = if is_open_loop { DEFAULT_QUEUE } else { "" };
+        let options = format!("{options} {queue} {}", case.options);
         let server = ServerProcess::start(&options, arguments);
         let quiet_descriptors = server.descriptors();
         let quiet_bytes = server.memory().anonymous;
@@ -241,8 +241,8 @@ const TIGHT: &str = "sessions_max=6000 handshakes_max=512 queue_size=64 queue_by
     frame_bytes_max=8388608 intake_bytes_max=4194304 read_limit=1048576 assembly_bytes_max=8388608 \
     topic_memory_max=4194304";
 
-/// What a case says of queues is taken back.
-const DEFAULT_QUEUES: &str = "queue_size=256 queue_bytes=16777216 frame_bytes_max=268435456";
+/// In place of the short queue of `TIGHT`, unless a case says otherwise.
+const DEFAULT_QUEUE: &str = "queue_size=256";
 
 /// Gauges that are zero when nobody is there.
 const QUIET: &[&str] = &[
