@@ -204,9 +204,14 @@ impl World {
         while !self.handovers.is_empty() {
             self.hand_back();
         }
-        let end = self.server.now() + SETTLE_MAX;
+        let mut end = self.server.now() + SETTLE_MAX;
+        let mut sent = 0;
         while !self.is_settled() && self.server.now() < end && !self.has_failed() {
             self.pass(Duration::from_millis(20));
+            let now_sent = self.server.stats().total.frames_sent;
+            if std::mem::replace(&mut sent, now_sent) != now_sent {
+                end = self.server.now() + SETTLE_MAX;
+            }
         }
         let mut oracle = lock(&self.oracle);
         if oracle.failure().is_none() && !oracle.is_draining() {
@@ -300,7 +305,8 @@ pub const GAUGES: [&str; 10] = [
     "held_bytes",
 ];
 
-/// Whatever a peer has queued must be with it after so long: longer than any delay, any pause and any retry.
+/// Something must have been sent after so long, if anything is missing: longer than any delay, any pause, any retry,
+/// and the longest message over the narrowest connection.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 
 /// The longest deadline of a drain, and the closing time-out behind it.
