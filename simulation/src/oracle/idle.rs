@@ -28,7 +28,7 @@ impl Oracle {
         let heard_at = self.accounts[peer].spoke_at;
         // What was sent a moment ago, or before a jump, may still be under way.
         let is_clear = self.now > heard_at.max(self.jumped_at) + SLACK;
-        !is_clear || self.now >= heard_at + self.settings.idle_timeout
+        !is_clear || self.now + TURN >= heard_at + self.settings.idle_timeout
     }
 
     /// No session of a shard may be open whose peer has been silent for longer than that.
@@ -56,6 +56,9 @@ impl Oracle {
         }
     }
 }
+
+/// Longer than a turn: a shard reads its clock once in each.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Longer than anything is under way, and than a timer is late.
 const SLACK: Duration = Duration::from_secs(1);
