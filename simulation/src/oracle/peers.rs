@@ -71,10 +71,8 @@ impl Oracle {
         let is_broken = account.conduct.has_left || self.settings.may_reset() || account.phase == Phase::New;
         let timeout = self.settings.close_timeout;
         let was_late = account.ending.is_some_and(|ending| self.now >= ending.ended_at + timeout);
-        // Also one whose frames make no sense after it was closed for something else.
-        let is_violator = account.conduct.is_rude
-            || account.ending.is_some_and(|ending| ending.kind == CloseKind::Violation);
-        let was_discarded = is_violator && self.settings.is_discard_tight();
+        // Who goes on sending while its last words are on their way is cut once enough was thrown away.
+        let was_discarded = self.settings.is_discard_tight();
         // For want of memory a session is cut in the middle of a frame.
         is_broken || was_late || was_discarded || self.is_drain_due() || self.settings.is_memory_tight()
     }
