@@ -148,7 +148,7 @@ const SEEDS_MIN: u64 = 1_000;
 /// `accepts_aborted`, `accepts_paused` and `completions_overflowed`, for the simulated network has no connection that
 /// is gone before it is accepted, no limit of descriptors and no completion ring; `refused_origin`, for no request
 /// has an origin; `frames_refused_memory`, for room is made for every frame.
-const REQUIRED: [&str; 48] = [
+const REQUIRED: [&str; 49] = [
     "bytes_sent",
     "clock_jumps",
     "close_timeouts",
@@ -164,6 +164,7 @@ const REQUIRED: [&str; 48] = [
     "accepts_failed",
     "connections_accepted",
     "connections_adopted",
+    "discards_exceeded",
     "frames_dropped_closed",
     "frames_dropped_newest",
     "frames_dropped_oldest",

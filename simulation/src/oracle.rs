@@ -60,6 +60,8 @@ pub struct Oracle {
     in_close_hook: bool,
     /// The shard whose hook runs.
     in_hook: Option<usize>,
+    /// Peers whose silent end only the limit of what is thrown away can explain.
+    cut_sending: usize,
     /// Sessions that must have ended when this turn is over.
     suspects: Vec<usize>,
     failure: Option<Failure>,
@@ -100,6 +102,7 @@ impl Oracle {
             jumped_at: Duration::ZERO,
             in_close_hook: false,
             in_hook: None,
+            cut_sending: 0,
             suspects: Vec::new(),
             failure: None,
             trace: is_traced.then(Vec::new),

@@ -160,6 +160,8 @@ stats! {
     pings_skipped,
     /// Connections cut because the peer did not finish the closing handshake, or read its response, in time.
     close_timeouts,
+    /// Connections cut because the peer went on sending after its last response or close frame was on its way.
+    discards_exceeded,
     /// Hooks that panicked.
     hook_panics,
     /// Jumps of the clock after which timers were restarted.

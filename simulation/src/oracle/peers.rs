@@ -56,7 +56,12 @@ impl Oracle {
     /// A peer's connection ended without a close frame.
     pub(crate) fn got_end(&mut self, peer: usize) {
         self.note(|| format!("peer {peer} gets the end of the stream without a close frame"));
-        if !self.may_end_silently(peer) {
+        if self.may_end_silently(peer) {
+            return;
+        }
+        if self.settings.is_discard_tight() {
+            self.cut_sending += 1;
+        } else {
             let account = &self.accounts[peer];
             let missing = account.missing_at_end().unwrap_or_default();
             let what = format!("peer {peer}, {:?} {missing}", account.ending);
@@ -71,10 +76,17 @@ impl Oracle {
         let is_broken = account.conduct.has_left || self.settings.may_reset() || account.phase == Phase::New;
         let timeout = self.settings.close_timeout;
         let was_late = account.ending.is_some_and(|ending| self.now >= ending.ended_at + timeout);
-        // Who goes on sending while its last words are on their way is cut once enough was thrown away.
-        let was_discarded = self.settings.is_discard_tight();
         // For want of memory a session is cut in the middle of a frame.
-        is_broken || was_late || was_discarded || self.is_drain_due() || self.settings.is_memory_tight()
+        is_broken || was_late || self.is_drain_due() || self.settings.is_memory_tight()
+    }
+
+    /// At the end of the world: who goes on sending while its last words are on their way may be cut once enough was
+    /// thrown away, and the server has counted it.
+    pub(crate) fn check_cut_sending(&mut self, counted: u64) {
+        if self.cut_sending as u64 > counted {
+            let what = format!("{} ended without, {counted} for what they went on sending", self.cut_sending);
+            self.fail("sessions end with a close frame", what);
+        }
     }
 
     /// The session's socket was never refused, at the end of the world.

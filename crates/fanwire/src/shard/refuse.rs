@@ -77,6 +77,7 @@ impl<D: Driver> Core<D> {
     /// What a peer sends that is not listened to any more.
     pub(super) fn discard(&mut self, slot: u32) {
         if self.conns[slot as usize].read_bytes > self.bounds.discard_bytes {
+            self.counters().discards_exceeded.add(1);
             self.cut(slot);
         }
     }
