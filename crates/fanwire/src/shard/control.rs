@@ -119,11 +119,8 @@ impl Outbox {
     }
 
     pub(super) fn remove_control(&mut self, slot: u32) {
-        let queue = &mut self.queues[slot as usize];
-        if queue.flags & CONTROL != 0 {
-            queue.flags &= !CONTROL;
-            self.controls.remove(&slot);
-        }
+        self.queues[slot as usize].flags &= !CONTROL;
+        self.controls.remove(&slot);
     }
 }
 
