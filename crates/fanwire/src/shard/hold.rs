@@ -151,3 +151,6 @@ fn has_held(conn: &Conn) -> bool {
 const CHUNK_BYTES: usize = 384;
 
 const _: () = assert!(size_of::<Early>() + 5 * size_of::<Chunk>() + 32 <= CHUNK_BYTES);
+
+#[cfg(test)]
+mod tests;
