@@ -104,7 +104,7 @@ impl MeshBench {
 }
 
 /// Takes every send whole.
-struct NullDriver;
+pub(crate) struct NullDriver;
 
 impl Driver for NullDriver {
     type Socket = ();

@@ -165,3 +165,21 @@ impl<D: Driver> FanOut<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::NullDriver;
+
+    /// Otherwise a benchmark would show how fast nothing is done.
+    #[test]
+    fn a_fan_out_without_a_shard_queues_for_all_and_sends_to_all() {
+        let mut fan_out = FanOut::new(NullDriver, &Options::default(), "topic", 5);
+        fan_out.publish(Frame::raw(b"one"));
+        fan_out.publish(Frame::raw(b"two"));
+        assert!((0..5).all(|slot| fan_out.outbox.queue(slot).len() == 2));
+        fan_out.flush();
+        let counters = fan_out.outbox.counters();
+        assert_eq!((counters.frames_sent.read(), counters.bytes_sent.read()), (10, 30));
+    }
+}
