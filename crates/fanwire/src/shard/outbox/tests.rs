@@ -1,6 +1,12 @@
 //! The outbox against lists of what each session was promised: random publishes, sockets that take what they like,
 //! every policy. Equal chains mean equal content, and nobody gets a byte that was meant for another.
 
+mod control;
+mod fanout;
+mod flush;
+mod overflow;
+mod sessions;
+
 use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd};
 
 use fanwire_ws::{CloseCode, Header, Opcode, Parsed, encode_close};
@@ -195,7 +201,7 @@ impl World {
             Op::Replace { slot } => self.replace(slot),
             Op::Flush => self.outbox.flush(&mut self.driver),
             Op::FlushOne { slot } => self.outbox.try_flush(&mut self.driver, slot),
-            Op::Socket { slot, takes } => self.driver.sockets.get_mut(&slot).unwrap().takes = takes,
+            Op::Socket { slot, takes } => self.set_takes(slot, takes),
             Op::Writable { slot } => self.writable(slot),
             Op::Retry => self.outbox.retry_starved(),
             Op::Ping { .. } | Op::Pong { .. } | Op::Close { .. } => {}
@@ -219,6 +225,34 @@ impl World {
         assert!(count <= open.len() as u64);
     }
 
+    /// A frame of 6 bytes to these slots; how many have it queued.
+    fn fan_out(&mut self, slots: &[u32], except: Option<u32>) -> u64 {
+        let (_, frame) = self.frame(4);
+        let id = self.outbox.admit(&mut self.driver, frame).expect("there is room for it");
+        self.outbox.deliver_to_all(&mut self.driver, id, slots, 0, except)
+    }
+
+    fn set_takes(&mut self, slot: u32, takes: Takes) {
+        self.driver.sockets.get_mut(&slot).unwrap().takes = takes;
+    }
+
+    fn flush(&mut self) {
+        self.outbox.flush(&mut self.driver);
+    }
+
+    fn tries(&self, slot: u32) -> u32 {
+        self.driver.sockets[&slot].tries
+    }
+
+    /// What has come out of the socket of `slot`.
+    fn stream(&self, slot: u32) -> &[u8] {
+        &self.driver.sockets[&slot].taken
+    }
+
+    fn events(&mut self) -> Vec<Outcome> {
+        std::iter::from_fn(|| self.outbox.next_event()).collect()
+    }
+
     fn close(&mut self, slot: u32) {
         self.outbox.stop_intake(slot);
         self.outbox.close(slot, close_frame());
@@ -229,6 +263,7 @@ impl World {
     fn writable(&mut self, slot: u32) {
         let socket = self.driver.sockets.get_mut(&slot).unwrap();
         if std::mem::take(&mut socket.is_wanted) {
+            socket.is_refusing = false;
             if socket.takes == Takes::Bytes(0) {
                 socket.takes = Takes::Bytes(100);
             }
@@ -343,7 +378,7 @@ impl World {
     /// All sockets take everything, and everything leaves.
     fn finish(&mut self) {
         for slot in 0..SLOTS {
-            self.driver.sockets.get_mut(&slot).unwrap().takes = Takes::All;
+            self.set_takes(slot, Takes::All);
             self.writable(slot);
         }
         self.outbox.retry_starved();
@@ -392,17 +427,25 @@ fn close_frame() -> Vec<u8> {
 #[derive(Default)]
 struct Sockets {
     sockets: HashMap<u32, Socket>,
+    /// How many sends each batch had.
+    batches: Vec<usize>,
+    /// Who has met the overflow policy.
+    policies: BTreeSet<u32>,
 }
 
 struct Socket {
     takes: Takes,
     taken: Vec<u8>,
+    /// Times that it was asked to take something.
+    tries: u32,
     is_wanted: bool,
+    /// It did not take all of the last send, and has not become writable since.
+    is_refusing: bool,
 }
 
 impl Default for Socket {
     fn default() -> Self {
-        Self { takes: Takes::All, taken: Vec::new(), is_wanted: false }
+        Self { takes: Takes::All, taken: Vec::new(), tries: 0, is_wanted: false, is_refusing: false }
     }
 }
 
@@ -411,6 +454,13 @@ impl Socket {
         assert!((1..=PARTS_PER_SEND_MAX).contains(&parts.len()));
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         assert!(!bytes.is_empty(), "nothing is not sent");
+        let result = self.take(&bytes);
+        self.tries += 1;
+        self.is_refusing = result != Ok(bytes.len());
+        result
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         let room = match self.takes {
             Takes::All => bytes.len(),
             Takes::Bytes(room) => room.min(bytes.len()),
@@ -433,6 +483,7 @@ impl Driver for Sockets {
         let slots: BTreeSet<u32> = sends.iter().map(|send| send.key.slot).collect();
         assert_eq!(slots.len(), sends.len(), "at most one send for a socket");
         assert!(sends.len() <= SENDS_PER_BATCH_MAX);
+        self.batches.push(sends.len());
         results.clear();
         for send in sends {
             let parts = &parts[send.parts.start as usize..send.parts.end as usize];
@@ -442,6 +493,11 @@ impl Driver for Sockets {
 
     fn send_now(&mut self, key: Key, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         self.sockets.get_mut(&key.slot).unwrap().send(parts)
+    }
+
+    fn check_refuses(&mut self, key: Key) {
+        assert!(self.sockets[&key.slot].is_refusing, "a policy is only for who cannot be sent to");
+        self.policies.insert(key.slot);
     }
 
     fn want_writable(&mut self, key: Key) {
@@ -564,6 +620,9 @@ fn opcodes(mut stream: &[u8]) -> Vec<Opcode> {
 const SLOTS: u32 = 6;
 const QUEUE_BYTES_EACH: u32 = 50;
 const FRAME_BYTES_EACH: u32 = 206;
+/// What `fan_out` sends, and its memory.
+const FRAME_BYTES: usize = 6;
+const FRAME_COST: u64 = FRAME_BYTES as u64 + FRAME_OVERHEAD_BYTES;
 const RAW_BYTES: usize = 22;
 const FRAME_HEADER_BYTES: usize = 2;
 const TURNS_MAX: u32 = 40;
