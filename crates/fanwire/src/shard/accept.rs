@@ -27,7 +27,7 @@ impl<D: Driver> Core<D> {
     }
 
     /// Counts each time that descriptors have run out, and says it the first time.
-    fn note_full(&mut self, is_full: bool) {
+    pub(super) fn note_full(&mut self, is_full: bool) {
         if is_full && !self.is_full {
             if self.counters().accepts_paused.read() == 0 {
                 tracing::warn!(

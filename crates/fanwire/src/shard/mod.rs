@@ -367,3 +367,6 @@ pub(crate) const EARLY_BYTES: u64 = EARLY_BYTES_MAX as u64;
 
 /// A send for which the kernel had no memory is tried again after so long.
 const SEND_RETRY_NS: u64 = 5_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ impl<D: Driver> Core<D> {
     }
 
     /// After a jump (a suspended machine, say) peers had no chance to be heard: silence is counted anew.
-    fn note_clock_jump(&mut self, before: u64, wait: Option<u64>) {
+    pub(super) fn note_clock_jump(&mut self, before: u64, wait: Option<u64>) {
         let Some(wait) = wait else { return };
         let late = self.now_ns.saturating_sub(before.saturating_add(wait));
         if late > self.jump_ns() {
