@@ -137,4 +137,38 @@ mod tests {
         let held: usize = counts.stripes.iter().map(|stripe| stripe.lock().unwrap().capacity()).sum();
         assert!(held <= STRIPES * TOPICS_KEPT_MAX * 2, "{held} places are held");
     }
+
+    #[test]
+    fn a_stripe_shrinks_to_twice_its_topics_and_only_below_a_quarter() {
+        let counts = TopicCounts::new([1, 2, 3, 4]);
+        let stripe_of = |name: &str| std::ptr::from_ref(&*counts.stripe(name));
+        let names = (0..).map(|topic| Arc::from(format!("topic:{topic}")));
+        let names: Vec<Arc<str>> = names.filter(|name| stripe_of(name) == stripe_of("")).take(896).collect();
+        let taken: Vec<_> = names.iter().map(|name| counts.take(name)).collect();
+        let held = || {
+            let stripe = counts.stripe("");
+            (stripe.capacity(), stripe.len())
+        };
+        for (name, count) in names.iter().zip(taken) {
+            let (before, _) = held();
+            counts.give_back(name, count);
+            let (room, topics) = held();
+            assert!(room <= TOPICS_KEPT_MAX || topics >= room / 4, "{topics} topics hold {room} places");
+            // A map loses a place to some removals, too.
+            let has_shrunk = room + 1 < before;
+            assert!(!has_shrunk || topics < before / 4 && room >= 2 * topics, "{before} to {room}");
+        }
+    }
+
+    #[test]
+    fn topics_are_spread_over_all_stripes() {
+        let counts = TopicCounts::new([1, 2, 3, 4]);
+        for topic in 0..STRIPES * 64 {
+            counts.take(&format!("topic:{topic}").into());
+        }
+        for stripe in &counts.stripes {
+            let topics = stripe.lock().unwrap().len();
+            assert!((16..=256).contains(&topics), "{topics} topics in one stripe");
+        }
+    }
 }

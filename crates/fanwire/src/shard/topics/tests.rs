@@ -166,14 +166,50 @@ fn the_room_for_subscribers_shrinks_with_them() {
 }
 
 #[test]
-fn the_room_for_topics_shrinks_with_them() {
-    let mut table = table();
-    for topic in 0..5_000 {
-        table.subscribe(0, &format!("room:{topic}"));
+fn the_room_for_subscribers_stays_while_a_quarter_of_it_is_used_or_it_is_small() {
+    for (subscribers, left, kept) in [(16, 1, 16), (32, 8, 32), (32, 7, 14), (64, 16, 64), (64, 15, 30)] {
+        let mut table = table();
+        for slot in 0..subscribers {
+            table.subscribe(slot, "all");
+        }
+        for slot in left..subscribers {
+            table.unsubscribe(slot, "all");
+        }
+        let topic = &table.topics[0];
+        let held = (topic.subscribers.capacity(), topic.places.capacity());
+        assert_eq!(held, (kept, kept), "{left} of {subscribers} are left");
     }
-    table.unsubscribe_all(0, |_, last| assert!(last));
-    assert_eq!(table.topics.capacity(), 0);
-    assert!(table.ids.capacity() <= TOPICS_KEPT_MAX * 2);
+}
+
+#[test]
+fn the_room_for_topics_is_given_back_with_the_last_if_it_was_large() {
+    for (topics, kept) in [(TOPICS_KEPT_MAX, TOPICS_KEPT_MAX), (TOPICS_KEPT_MAX + 1, 0), (5_000, 0)] {
+        let mut table = table();
+        for topic in 0..topics {
+            table.subscribe(0, &format!("room:{topic}"));
+        }
+        table.unsubscribe_all(0, |_, last| assert!(last));
+        assert_eq!(table.topics.capacity(), kept);
+        assert!(table.ids.capacity() <= TOPICS_KEPT_MAX * 2);
+    }
+}
+
+#[test]
+fn the_room_for_names_shrinks_to_twice_the_topics_and_only_below_a_quarter() {
+    let mut table = table();
+    let names: Vec<_> = (0..896).map(|topic| format!("room:{topic}")).collect();
+    for name in &names {
+        table.subscribe(0, name);
+    }
+    for name in &names {
+        let before = table.ids.capacity();
+        table.unsubscribe(0, name);
+        let (room, topics) = (table.ids.capacity(), table.topic_count());
+        assert!(room <= TOPICS_KEPT_MAX || topics >= room / 4, "{topics} topics hold {room} places");
+        // A map loses a place to some removals, too.
+        let has_shrunk = room + 1 < before;
+        assert!(!has_shrunk || topics < before / 4 && room >= 2 * topics, "{before} to {room}");
+    }
 }
 
 #[test]
