@@ -167,7 +167,10 @@ mod models;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::{
+        sync::{atomic::AtomicBool, mpsc},
+        time::Duration,
+    };
 
     use proptest::prelude::*;
 
@@ -183,6 +186,7 @@ mod tests {
         Take { items_max: usize },
         TakeFree { items_max: usize },
         Release { count: usize },
+        Mark,
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -194,6 +198,7 @@ mod tests {
             2 => (0..6usize).prop_map(|items_max| Op::Take { items_max }),
             1 => (0..6usize).prop_map(|items_max| Op::TakeFree { items_max }),
             2 => (0..6usize).prop_map(|count| Op::Release { count }),
+            1 => Just(Op::Mark),
         ]
     }
 
@@ -203,6 +208,17 @@ mod tests {
         reserved: VecDeque<usize>,
         free: VecDeque<usize>,
         unhandled: usize,
+        /// Items that came with places and have been taken.
+        taken: usize,
+        /// Horizons, and how many such items must be taken to reach each.
+        marks: Vec<(u64, usize)>,
+    }
+
+    impl Oracle {
+        fn new() -> Self {
+            let (reserved, free) = (VecDeque::new(), VecDeque::new());
+            Self { places: PLACES, reserved, free, unhandled: 0, taken: 0, marks: Vec::new() }
+        }
     }
 
     fn apply<'a>(
@@ -242,6 +258,7 @@ mod tests {
                 let count = items_max.min(oracle.reserved.len());
                 assert_eq!(into, oracle.reserved.drain(..count).collect::<VecDeque<_>>());
                 oracle.unhandled += count;
+                oracle.taken += count;
             }
             Op::TakeFree { items_max } => {
                 let mut into = VecDeque::new();
@@ -255,6 +272,7 @@ mod tests {
                 oracle.unhandled -= count;
                 oracle.places += count;
             }
+            Op::Mark => oracle.marks.push((inbox.horizon(), oracle.taken + oracle.reserved.len())),
             Op::Push { .. } | Op::Unreserve { .. } => {}
         }
     }
@@ -264,14 +282,16 @@ mod tests {
         fn behaves_like_two_deques_and_a_count(ops in prop::collection::vec(op(), 1..200)) {
             let inbox = Inbox::new(PLACES, Parking::new());
             let mut held = Vec::new();
-            let mut oracle =
-                Oracle { places: PLACES, reserved: VecDeque::new(), free: VecDeque::new(), unhandled: 0 };
+            let mut oracle = Oracle::new();
             for (step, op) in ops.iter().enumerate() {
                 apply(op, step, &inbox, &mut held, &mut oracle);
                 let given: usize = held.iter().map(|reserved| reserved.count).sum();
                 prop_assert_eq!(inbox.places.load(Ordering::Relaxed), oracle.places);
                 prop_assert_eq!(oracle.places + given + oracle.reserved.len() + oracle.unhandled, PLACES);
                 prop_assert_eq!(inbox.has_items(), !(oracle.reserved.is_empty() && oracle.free.is_empty()));
+                for &(horizon, behind) in &oracle.marks {
+                    prop_assert_eq!(inbox.has_reached(horizon), oracle.taken >= behind);
+                }
             }
         }
     }
@@ -324,13 +344,31 @@ mod tests {
     }
 
     #[test]
-    fn room_for_many_items_is_given_back() {
-        let inbox = Inbox::new(10_000, Parking::new());
-        let mut reserved = inbox.reserve(10_000).unwrap();
-        (0..10_000).for_each(|item| reserved.push(item));
-        let mut taken = VecDeque::new();
-        assert_eq!(inbox.take(&mut taken, usize::MAX), 10_000);
-        assert_eq!(inbox.lock().reserved.capacity(), 0);
+    fn an_empty_inbox_is_not_locked_by_its_owner() {
+        let inbox = &Inbox::<u8>::new(2, Parking::new());
+        let lanes = inbox.lock();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            scope.spawn(move || sender.send(inbox.take(&mut VecDeque::new(), 9)));
+            let taken = receiver.recv_timeout(Duration::from_secs(20));
+            drop(lanes);
+            assert_eq!(taken, Ok(0));
+        });
+    }
+
+    #[test]
+    fn room_for_many_items_is_given_back_once_the_last_is_taken() {
+        for (items, kept) in [(ITEMS_KEPT_MAX, ITEMS_KEPT_MAX), (ITEMS_KEPT_MAX + 1, 0), (10_000, 0)] {
+            let inbox = Inbox::new(items, Parking::new());
+            let mut reserved = inbox.reserve(items).unwrap();
+            (0..items).for_each(|item| reserved.push(item));
+            let mut taken = VecDeque::new();
+            assert_eq!(inbox.take(&mut taken, items - 1), items - 1);
+            assert!(inbox.lock().reserved.capacity() >= items);
+            assert_eq!(inbox.take(&mut taken, usize::MAX), 1);
+            assert!(taken.into_iter().eq(0..items));
+            assert_eq!(inbox.lock().reserved.capacity(), kept, "after {items} items");
+        }
     }
 
     #[test]

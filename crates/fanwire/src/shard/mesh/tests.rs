@@ -14,6 +14,7 @@ use crate::{
 enum Op {
     TryPush { from: usize, mask: u64 },
     Drain { to: usize, entries_max: usize, stop_after: usize },
+    Mark { to: usize },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -21,16 +22,42 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..SHARDS, 0..1u64 << SHARDS).prop_map(|(from, mask)| Op::TryPush { from, mask }),
         1 => (0..SHARDS, 0..12usize, 1..12usize)
             .prop_map(|(to, entries_max, stop_after)| Op::Drain { to, entries_max, stop_after }),
+        1 => (0..SHARDS).prop_map(|to| Op::Mark { to }),
     ]
 }
 
 /// Rings as the oracle sees them: `rings[from][to]`.
-type Rings = Vec<Vec<VecDeque<u64>>>;
+type Rings = Vec<Vec<Ring>>;
+
+#[derive(Clone, Default)]
+struct Ring {
+    waiting: VecDeque<u64>,
+    drained: usize,
+}
+
+/// A horizon of one end, and how many entries of each ring must be drained to reach it.
+struct Mark {
+    to: usize,
+    horizon: Vec<u64>,
+    behind: Vec<usize>,
+}
+
+impl Mark {
+    fn new(ends: &[MeshEnd<u64>], rings: &Rings, to: usize) -> Self {
+        let behind = rings.iter().map(|row| row[to].drained + row[to].waiting.len()).collect();
+        Self { to, horizon: ends[to].horizon(), behind }
+    }
+
+    fn check(&self, ends: &[MeshEnd<u64>], rings: &Rings) {
+        let is_reached = rings.iter().zip(&self.behind).all(|(row, &behind)| row[self.to].drained >= behind);
+        assert_eq!(ends[self.to].has_reached(&self.horizon), is_reached);
+    }
+}
 
 fn push(ends: &mut [MeshEnd<u64>], rings: &mut Rings, from: usize, mask: u64, entry: u64) {
     let others: Vec<usize> = (0..SHARDS).filter(|&to| to != from && mask >> to & 1 == 1).collect();
-    let room = others.iter().all(|&to| rings[from][to].len() < RING_ENTRIES);
-    let least = others.iter().map(|&to| RING_ENTRIES - rings[from][to].len()).min();
+    let room = others.iter().all(|&to| rings[from][to].waiting.len() < RING_ENTRIES);
+    let least = others.iter().map(|&to| RING_ENTRIES - rings[from][to].waiting.len()).min();
     assert!(least.is_none_or(|least| ends[from].room(mask, least) && !ends[from].room(mask, least + 1)));
     let mut made = Vec::new();
     let result = ends[from].try_push_all(mask, |to| {
@@ -40,15 +67,16 @@ fn push(ends: &mut [MeshEnd<u64>], rings: &mut Rings, from: usize, mask: u64, en
     assert_eq!(result, if room { Ok(()) } else { Err(Full) });
     assert_eq!(made, if room { others } else { Vec::new() }, "all or none");
     for to in made {
-        rings[from][to].push_back(entry + to as u64);
+        rings[from][to].waiting.push_back(entry + to as u64);
     }
 }
 
 fn drain(ends: &mut [MeshEnd<u64>], rings: &mut Rings, to: usize, entries_max: usize, stop_after: usize) {
-    let waiting: usize = rings.iter().map(|row| row[to].len()).sum();
+    let waiting: usize = rings.iter().map(|row| row[to].waiting.len()).sum();
     let mut count = 0;
     let reported = ends[to].drain(entries_max, |from, entry| {
-        assert_eq!(Some(entry), rings[from][to].pop_front());
+        assert_eq!(Some(entry), rings[from][to].waiting.pop_front());
+        rings[from][to].drained += 1;
         count += 1;
         count < stop_after
     });
@@ -63,14 +91,17 @@ proptest! {
     #[test]
     fn behaves_like_a_deque_per_pair(ops in prop::collection::vec(op(), 1..200)) {
         let (_, mut ends) = MeshShared::build(SHARDS, RING_ENTRIES);
-        let mut rings: Rings = vec![vec![VecDeque::new(); SHARDS]; SHARDS];
+        let mut rings: Rings = vec![vec![Ring::default(); SHARDS]; SHARDS];
+        let mut marks: Vec<Mark> = Vec::new();
         for (step, op) in (0u64..).zip(ops) {
             match op {
                 Op::TryPush { from, mask } => push(&mut ends, &mut rings, from, mask, step << 8),
                 Op::Drain { to, entries_max, stop_after } => {
                     drain(&mut ends, &mut rings, to, entries_max, stop_after);
                 }
+                Op::Mark { to } => marks.push(Mark::new(&ends, &rings, to)),
             }
+            marks.iter().for_each(|mark| mark.check(&ends, &rings));
         }
         for to in 0..SHARDS {
             drain(&mut ends, &mut rings, to, usize::MAX, usize::MAX);
