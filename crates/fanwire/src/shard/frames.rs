@@ -269,13 +269,45 @@ mod tests {
     fn an_old_frame_does_not_make_the_age_order_grow() {
         let mut table = FrameTable::new();
         let old = table.insert(frame(b"old"));
+        let mut longest = 0;
         for _ in 0..10_000 {
             let id = table.insert(frame(b"new"));
             table.release(id);
-            assert!(table.order.len() <= 2 * table.live_frames() + ORDER_DEAD_MAX);
+            longest = longest.max(table.order.len());
         }
+        // No more, and no less: looking at all of them after each frame would cost more than the frame.
+        assert_eq!(longest, 2 * table.live_frames() + ORDER_DEAD_MAX);
         assert_eq!(table.oldest(), Some(old));
         assert_eq!(table.entries.len(), 2);
+    }
+
+    #[test]
+    fn the_age_order_shrinks_after_a_burst_but_keeps_room_for_the_next_one() {
+        let mut table = FrameTable::new();
+        let burst: Vec<_> = (0..40_000).map(|_| table.insert(frame(b"new"))).collect();
+        for id in burst {
+            let room = table.order.capacity();
+            table.release(id);
+            let left = table.order.capacity();
+            assert!(left == room || left >= 4 * table.live_frames(), "{left} of {room} places are left");
+        }
+        assert_eq!(table.order.capacity(), ORDER_KEPT);
+    }
+
+    #[test]
+    fn a_frame_that_is_sent_again_is_one_frame_as_long_as_it_lives() {
+        let mut table = FrameTable::new();
+        let sent = frame(b"x");
+        assert_eq!(table.insert_again(&sent), None, "there was no frame yet");
+        let id = table.insert(sent.clone());
+        assert_eq!(table.insert_again(&sent), Some(id));
+        assert_eq!(table.insert_again(&frame(b"x")), None, "another frame with the same bytes");
+        assert_eq!(table.live_frames(), 1);
+        table.release(id);
+        assert_eq!(table.insert_again(&sent), Some(id), "one of its two references is left");
+        table.release(id);
+        table.release(id);
+        assert_eq!((table.live_frames(), table.insert_again(&sent)), (0, None));
     }
 
     #[test]

@@ -302,6 +302,7 @@ mod tests {
         let mut world = World::new(1_000 * TICK_NS);
         world.schedule(0);
         world.schedule(1_000 * TICK_NS);
+        assert_eq!(world.wheel.next_deadline(), Some(1_000 * TICK_NS), "the present tick");
         assert_eq!(world.advance(1_000 * TICK_NS, usize::MAX), 2);
     }
 
@@ -343,6 +344,12 @@ mod tests {
         assert!(polls <= LEVELS && world.waiting.is_empty());
     }
 
+    /// Entries for which the wheel has room.
+    fn held(wheel: &Wheel) -> usize {
+        let buckets = wheel.levels.iter().flat_map(|level| &level.buckets);
+        buckets.map(Vec::capacity).sum::<usize>() + wheel.due.capacity()
+    }
+
     #[test]
     fn buckets_that_were_large_hold_no_memory() {
         let mut world = World::new(0);
@@ -350,7 +357,22 @@ mod tests {
             world.schedule(25_000_000_000);
         }
         world.advance(30_000_000_000, usize::MAX);
-        let held: usize = world.wheel.levels.iter().flat_map(|level| &level.buckets).map(Vec::capacity).sum();
-        assert_eq!((world.wheel.len(), held), (0, 0));
+        assert_eq!((world.wheel.len(), held(&world.wheel)), (0, 0));
+    }
+
+    #[test]
+    fn room_for_many_entries_is_given_back_once_the_last_has_fired() {
+        let now_ns = 10 * TICK_NS;
+        for (entries, kept) in [(ENTRIES_KEPT_MAX, ENTRIES_KEPT_MAX), (ENTRIES_KEPT_MAX + 1, 0)] {
+            // They are due at once, or wait in a bucket.
+            for deadline_ns in [now_ns, now_ns + TICK_NS] {
+                let mut world = World::new(now_ns);
+                (0..entries).for_each(|_| world.schedule(deadline_ns));
+                assert_eq!(world.advance(deadline_ns, entries - 1), entries - 1);
+                assert!(held(&world.wheel) >= entries);
+                assert_eq!(world.advance(deadline_ns, usize::MAX), 1, "the budget has cut it off");
+                assert_eq!(held(&world.wheel), kept, "after {entries} entries");
+            }
+        }
     }
 }

@@ -210,6 +210,14 @@ fn sessions_in_step_stay_in_step_through_many_publishes() {
 }
 
 #[test]
+fn a_session_whose_socket_took_nothing_stays_in_step() {
+    let mut world = World::default();
+    world.publish(u16::MAX, 10);
+    world.apply(&Op::Advance { queue: 0, share: 0 });
+    assert_eq!(world.pairs[0].queue.chain(), world.pairs[1].queue.chain());
+}
+
+#[test]
 fn sessions_out_of_step_do_not_part_the_others() {
     let mut world = World::default();
     for queue in 0..8 {
@@ -272,6 +280,16 @@ fn a_storm_that_drained_gives_its_memory_back() {
         world.apply(&Op::Advance { queue, share: 1_000 });
     }
     assert_eq!(world.pool.held_bytes(), 0);
+}
+
+#[test]
+fn some_blocks_are_kept_for_the_next_storm() {
+    for (blocks, kept) in [(BLOCKS_KEPT_MAX, BLOCKS_KEPT_MAX), (BLOCKS_KEPT_MAX + 1, 0)] {
+        let mut pool = BlockPool::new();
+        let taken: Vec<_> = (0..blocks).map(|_| pool.take()).collect();
+        taken.into_iter().for_each(|block| pool.give_back(block));
+        assert_eq!((pool.blocks.len(), pool.used_blocks()), (kept, 0));
+    }
 }
 
 #[test]
