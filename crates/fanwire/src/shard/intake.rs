@@ -183,3 +183,95 @@ pub(super) fn sendable(code: u16) -> CloseCode {
 
 /// Commands taken at a time, under one lock if it is the inbox.
 const CHUNK: usize = 64;
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use super::*;
+    use crate::{
+        Auth, Message, Options, Payload, Request, Session,
+        session::Ops,
+        sim::{Faults, SimClient, SimServer},
+    };
+
+    /// Subscribes everybody to `t`.
+    struct Subscriber;
+
+    impl Handler for Subscriber {
+        type Value = ();
+
+        fn on_auth(&mut self, _request: &Request<'_>) -> Auth<()> {
+            Auth::accept(())
+        }
+
+        fn on_open(&mut self, session: &mut Session<'_, ()>) {
+            session.subscribe("t").unwrap();
+        }
+
+        fn on_message(&mut self, _session: &mut Session<'_, ()>, _message: Message<'_>) {}
+    }
+
+    /// Two shards. The first has one subscriber, and is asked for publishes from one side.
+    struct World {
+        server: SimServer<Subscriber>,
+        _client: SimClient,
+    }
+
+    impl World {
+        fn new(is_from_mesh: bool) -> Self {
+            let options = Options::default().shards(2).queue_size(1_024).mesh_size(256).inbox_size(256);
+            let mut server = SimServer::new(1, options, Faults::none(), |_| Subscriber).unwrap();
+            let mut client = server.connect_with(Some(0), 64 << 10);
+            client.send(REQUEST.as_bytes());
+            assert!(server.run_until(1_000, |server| server.stats().shards[0].sessions == 1));
+            for _ in 0..PUBLISHES {
+                if is_from_mesh {
+                    server.shard(1).core.publish(None, "t", &Payload::json(&1).unwrap()).unwrap();
+                } else {
+                    server.publisher().publish("t", "1").unwrap();
+                }
+            }
+            Self { server, _client: client }
+        }
+
+        fn frame_bytes(&mut self) -> u64 {
+            self.server.shard(0).core.side().intake_bytes() / PUBLISHES
+        }
+
+        /// How many publishes each turn takes in under a bound, until none is left.
+        fn taken_by_turns(mut self, bounds: Bounds) -> Vec<u64> {
+            self.server.set_bounds(bounds);
+            let mut turns = Vec::new();
+            while self.server.shard(0).core.side().intake_bytes() > 0 {
+                let before = self.server.stats().shards[0].publishes;
+                self.server.shard(0).take_commands();
+                turns.push(self.server.stats().shards[0].publishes - before);
+                assert_ne!(turns.last(), Some(&0), "each turn goes on");
+            }
+            turns
+        }
+    }
+
+    #[test]
+    fn a_turn_takes_no_further_chunk_once_one_of_its_bounds_is_met() {
+        for is_from_mesh in [true, false] {
+            let frame_bytes = World::new(is_from_mesh).frame_bytes();
+            let taken = |bounds| World::new(is_from_mesh).taken_by_turns(bounds);
+            let (chunk, all) = (CHUNK as u64, Bounds::default());
+            let rest = PUBLISHES - 2 * chunk;
+            assert_eq!(taken(all), [PUBLISHES]);
+            assert_eq!(taken(Bounds { commands: CHUNK, ..all }), [chunk, chunk, rest]);
+            assert_eq!(taken(Bounds { commands: CHUNK + 1, ..all }), [2 * chunk, rest]);
+            assert_eq!(taken(Bounds { command_bytes: chunk * frame_bytes, ..all }), [chunk, chunk, rest]);
+            assert_eq!(taken(Bounds { command_bytes: chunk * frame_bytes + 1, ..all }), [2 * chunk, rest]);
+            assert_eq!(taken(Bounds { deliveries: chunk, ..all }), [chunk, chunk, rest]);
+            assert_eq!(taken(Bounds { deliveries: chunk + 1, ..all }), [2 * chunk, rest]);
+        }
+    }
+
+    /// Two chunks and a half.
+    const PUBLISHES: u64 = 160;
+
+    const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+}
