@@ -124,7 +124,7 @@ impl<T> MeshEnd<T> {
             if ring.is_empty() {
                 dirty &= !(1 << from);
             }
-            self.next = (from + 1) % u64::BITS;
+            self.next = from + 1;
         }
         if dirty != 0 {
             inlet.dirty.fetch_or(dirty, Ordering::SeqCst);

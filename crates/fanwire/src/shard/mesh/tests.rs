@@ -130,6 +130,22 @@ fn no_ring_starves_behind_one_that_is_always_full() {
 }
 
 #[test]
+fn behind_the_last_of_64_rings_comes_the_first_again() {
+    let (_, mut ends) = MeshShared::build(64, 4);
+    let mut senders = Vec::new();
+    for from in [1, 63, 1, 63] {
+        ends[from].push(1, |_| ());
+    }
+    while ends[0].has_entries() {
+        ends[0].drain(1, |from, ()| {
+            senders.push(from);
+            true
+        });
+    }
+    assert_eq!(senders, [1, 63, 1, 63]);
+}
+
+#[test]
 fn a_lone_shard_has_no_ring_and_room_for_everything() {
     let (_, mut ends) = MeshShared::build::<u8>(1, 4);
     assert_eq!(ends[0].try_push_all(1, |_| 0), Ok(()));
