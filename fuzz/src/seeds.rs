@@ -238,6 +238,7 @@ fn sessions() -> Vec<(String, Vec<u8>)> {
         ("handle-closes", course(&calm, &[join, b"\x11\x00\x03\x00\x09\x40\x11\x00\x05\x00"])),
         ("idle", course(&set(&[(27, 1)]), &[join, b"\x0b\xff\xff\x0b\xff\xff"])),
         ("clock-jump", course(&set(&[(27, 1)]), &[join, b"\x12\xff\xff\x09\x40\x0b\x00\x20"])),
+        ("unsubscribe", course(&calm, &[join, second, b"\x04\x01\x03\x00\x09\x40\x04\x00\x01\x00\x09\x40\x04\x01\x03\x00\x09\x40\x17"])),
         ("reset-and-leave", course(&calm, &[join, second, b"\x0e\x00\x09\x10\x0f\x01\x09\x10"])),
         ("half-close", course(&calm, &[join, b"\x0d\x00\x09\x40\x17"])),
         ("adopted", course(&calm, &[b"\x14\x00\x06\x81\x80abcd\x09\x40\x04\x00\x08\x00\x09\x40"])),

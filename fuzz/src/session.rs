@@ -78,9 +78,10 @@ impl World {
             4 | 5 => self.send_command(input),
             6 => self.send_large(input),
             7 => self.send_request_in_two(input),
+            // Not beyond rest: time that nobody asked for would end every session as idle.
             8 | 9 => {
                 let steps = usize::from(input.byte());
-                self.server.run_until(steps, |_| false);
+                self.server.run_until(steps, SimServer::is_idle);
             }
             10 => self.server.pass(Duration::from_micros(u64::from(input.word()))),
             11 => self.server.pass(Duration::from_millis(u64::from(input.word()))),
@@ -136,7 +137,7 @@ impl World {
         let request = self.request(wish);
         let (front, back) = request.split_at(usize::from(cut).min(request.len()));
         self.send_to(index, front);
-        self.server.run_until(steps.into(), |_| false);
+        self.server.run_until(steps.into(), SimServer::is_idle);
         self.send_to(index, back);
     }
 
@@ -211,7 +212,7 @@ impl World {
             0 => either(handle.send(&topic, mark.only_to(serial).payload(0))),
             1 => {
                 // Noted first: once it is routed it may take effect at any time.
-                Log::subscribed(&self.log, serial, &topic);
+                Log::subscribed_by_handle(&self.log, serial, &topic);
                 either(handle.subscribe(&topic));
             }
             2 => either(handle.unsubscribe(&topic)),

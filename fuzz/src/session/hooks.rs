@@ -5,7 +5,7 @@
 //! Bounds  one entry per hook, subscription and message sent
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -32,6 +32,10 @@ pub(super) struct Log {
     pub(super) tickets: Vec<Ticket<Value>>,
     /// Which session was ever subscribed to what.
     subscribed: BTreeSet<(usize, String)>,
+    /// The number of the last message when a session left a topic that it has not come back to.
+    left: BTreeMap<(usize, String), usize>,
+    /// Subscribed by a handle, which may take effect at any time.
+    by_handle: BTreeSet<(usize, String)>,
     serials: usize,
     messages: usize,
     values_alive: Arc<AtomicUsize>,
@@ -77,11 +81,29 @@ impl Log {
     }
 
     pub(super) fn subscribed(log: &SharedLog, serial: usize, topic: &str) {
-        log.lock().expect("nobody panics with it").subscribed.insert((serial, topic.to_owned()));
+        let mut log = log.lock().expect("nobody panics with it");
+        let which = (serial, topic.to_owned());
+        log.left.remove(&which);
+        log.subscribed.insert(which);
     }
 
-    pub(super) fn has_subscribed(&self, serial: usize, topic: &str) -> bool {
-        self.subscribed.contains(&(serial, topic.to_owned()))
+    pub(super) fn subscribed_by_handle(log: &SharedLog, serial: usize, topic: &str) {
+        Log::subscribed(log, serial, topic);
+        log.lock().expect("nobody panics with it").by_handle.insert((serial, topic.to_owned()));
+    }
+
+    /// A session has left a topic in its own hook: what is published from now on is not for it.
+    fn left(log: &SharedLog, serial: usize, topic: &str) {
+        let mut log = log.lock().expect("nobody panics with it");
+        let last = log.messages;
+        log.left.insert((serial, topic.to_owned()), last);
+    }
+
+    /// Whether a session may get message `number` of a topic.
+    pub(super) fn may_get(&self, serial: usize, topic: &str, number: u64) -> bool {
+        let which = (serial, topic.to_owned());
+        let has_left = self.left.get(&which).is_some_and(|&last| number > last as u64);
+        self.subscribed.contains(&which) && (!has_left || self.by_handle.contains(&which))
     }
 
     pub(super) fn values_alive(&self) -> usize {
@@ -143,10 +165,13 @@ impl Hooks {
             "unsubscribe" => {
                 session.unsubscribe(topic);
                 assert!(!session.topics().contains(&topic));
+                Log::left(&self.log, serial, topic);
             }
             "leave" => {
+                let topics: Vec<String> = session.topics().into_iter().map(str::to_owned).collect();
                 session.unsubscribe_all();
                 assert!(session.topics().is_empty());
+                topics.iter().for_each(|topic| Log::left(&self.log, serial, topic));
             }
             "publish" => self.publish(session, topic, 0),
             "publish-much" => (0..40).for_each(|_| self.publish(session, topic, 0)),

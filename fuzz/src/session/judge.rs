@@ -85,7 +85,7 @@ fn mark(said: &Said, is_json: bool) -> Option<Mark> {
     Some(Mark { lane, number, topic, to: fields[3].as_u64(), except: fields[4].as_u64() })
 }
 
-/// Each in order per sender and topic, none twice, none for somebody else.
+/// Each in order per sender and topic, none twice, none for somebody else, none that was published after its receiver had left.
 fn judge_messages(messages: &[Mark], log: &Log) {
     let mut last_numbers = HashMap::new();
     // Every session is greeted by name first, but a full queue may have dropped it.
@@ -99,8 +99,9 @@ fn judge_messages(messages: &[Mark], log: &Log) {
         let is_public = message.to.is_none() && message.topic != EVERYBODY;
         let serial = usize::try_from(who).expect("serials are small");
         assert!(
-            !is_public || log.has_subscribed(serial, &message.topic),
-            "{} without subscription",
+            !is_public || log.may_get(serial, &message.topic, message.number),
+            "number {} of {} without subscription",
+            message.number,
             message.topic
         );
     }
