@@ -51,7 +51,7 @@ fn messages_in(stream: &[u8]) -> usize {
 fn a_peer_that_half_closes_while_we_close_gets_the_rest_and_the_close_frame() {
     let mut rig = narrow();
     let mut client = blocked(&mut rig);
-    let published = usize::try_from(rig.stats().frames_queued).unwrap();
+    let published = usize::try_from(rig.stats().publishes).unwrap();
     client.send(&told("close", ""));
     rig.settle();
     assert_eq!(rig.state(0), Some(State::Closing));
@@ -67,7 +67,7 @@ fn a_peer_that_half_closes_while_we_close_gets_the_rest_and_the_close_frame() {
 fn a_peer_that_half_closes_after_a_violation_gets_the_rest_and_the_close_frame() {
     let mut rig = narrow();
     let mut client = blocked(&mut rig);
-    let published = usize::try_from(rig.stats().frames_queued).unwrap();
+    let published = usize::try_from(rig.stats().publishes).unwrap();
     client.send(&[0xff; 10]);
     rig.settle();
     assert_eq!(rig.state(0), Some(State::Finishing));
@@ -81,7 +81,7 @@ fn a_peer_that_half_closes_after_a_violation_gets_the_rest_and_the_close_frame()
 fn a_peer_that_half_closes_behind_its_close_frame_gets_ours() {
     let mut rig = narrow();
     let mut client = blocked(&mut rig);
-    let published = usize::try_from(rig.stats().frames_queued).unwrap();
+    let published = usize::try_from(rig.stats().publishes).unwrap();
     client.send(&farewell());
     rig.settle();
     assert_eq!(rig.state(0), Some(State::Echoing));
