@@ -17,6 +17,7 @@ macro_rules! ensure {
 mod conns;
 mod outbox;
 mod server;
+mod sleep;
 mod tables;
 
 pub(crate) use self::server::{audit_server, audit_server_end, memory_in_use};

@@ -100,6 +100,10 @@ impl<H: Handler> SimServer<H> {
             let text =
                 format!("shard {index}: {outstanding} receive buffers were not recycled after the turn");
             Some(Violation(text))
+        } else if let Mind::Asleep(rest) = body.mind
+            && let Err(text) = body.shard.audit_sleep(rest)
+        {
+            Some(Violation(format!("shard {index}: {text}")))
         } else if every > 0 && body.unaudited >= every {
             self.audits += 1;
             let is_servers_turn = self.audits.is_multiple_of(SHARD_AUDITS_PER_SERVER_AUDIT);

@@ -9,7 +9,7 @@ use fanwire_ws::{Opcode, encode_frame};
 
 use super::*;
 use crate::{
-    Auth, Message, Options, Request, Session, Ticket,
+    Auth, CloseKind, Message, Options, Request, Session, Ticket,
     shard::outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, LISTED, OPEN},
     sim::{Faults, SimClient, SimDriver, SimServer},
 };
@@ -302,6 +302,26 @@ fn what_a_turn_leaves_behind_is_found() {
     let mut world = World::new();
     world.server.shard(0).values[GONE as usize] = Some(());
     assert!(world.server.audit().unwrap_err().to_string().contains("keeps a value"));
+}
+
+#[test]
+fn a_shard_that_sleeps_over_its_own_work_is_found() {
+    #[track_caller]
+    fn finds(what: &str, corrupt: impl FnOnce(&mut Core<SimDriver>)) {
+        let mut world = World::new();
+        let shard = world.server.shard(0);
+        let rest = shard.fall_asleep();
+        assert_eq!(shard.audit_sleep(rest), Ok(()));
+        corrupt(&mut shard.core);
+        let found = shard.audit_sleep(rest).unwrap_err();
+        assert!(found.contains(what), "{found}");
+    }
+    finds("due to be sent", |core| core.flush_due_ns = None);
+    finds("slot 2, which is paused, may go on", |core| core.pause_for_later(ASSEMBLING));
+    finds("try again", |core| core.out.starve(ASSEMBLING));
+    finds("on_close is to run", |core| {
+        core.close_session(ASSEMBLING, CloseKind::Server, fanwire_ws::CloseCode::NORMAL, "");
+    });
 }
 
 #[test]
