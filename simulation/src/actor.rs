@@ -158,9 +158,7 @@ impl Handler for Actor {
         match request.query("door").as_deref() {
             Some("park") => {
                 let (auth, ticket) = Auth::later(request);
-                let mut oracle = self.oracle();
-                oracle.tickets.push_back((peer, ticket));
-                oracle.has_come();
+                self.oracle().parked(peer, self.shard, ticket);
                 auth
             }
             Some("refuse") => Auth::reject(401, "not you\n"),

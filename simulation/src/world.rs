@@ -247,7 +247,10 @@ impl World {
     /// A drain, and nothing is left.
     fn end(&mut self) {
         let tickets = std::mem::take(&mut lock(&self.oracle).tickets);
-        drop(tickets);
+        for (peer, ticket) in tickets {
+            lock(&self.oracle).decided(peer, false);
+            drop(ticket);
+        }
         if !lock(&self.oracle).is_draining() {
             self.drain(Duration::from_secs(10));
         }

@@ -30,6 +30,11 @@ impl Oracle {
         self.crowd.came += 1;
     }
 
+    /// Whether all places may be taken at this moment of a turn.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowd.places + self.crowd.came >= self.settings.sessions_max.into()
+    }
+
     /// A turn is over: so many places are taken now.
     pub(crate) fn note_crowd(&mut self, stats: &Stats) {
         let crowd = &mut self.crowd;

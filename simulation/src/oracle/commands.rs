@@ -11,7 +11,7 @@ use fanwire::{
 };
 use fanwire_ws::{Header, Parsed};
 
-use super::{Account, Lane, Oracle, Request, account::Phase};
+use super::{Account, Lane, Oracle, Request, account::Phase, idle::TURN};
 use crate::{message::id_of, plan::Topic};
 
 impl Oracle {
@@ -61,6 +61,12 @@ impl Oracle {
                 let is_it = |one: &Request| matches!(one, Request::Close { code: its, .. } if its == code);
                 self.lanes.take(taken.shard, Lane::Inbox, is_it)
             }
+            Asked::Adopt => {
+                self.lanes.take(taken.shard, Lane::Inbox, |one| matches!(one, Request::Adopt { .. }))
+            }
+            Asked::Answer => {
+                self.lanes.take(taken.shard, Lane::Tickets, |one| matches!(one, Request::Answer { .. }))
+            }
             other => Err(format!("{other:?} is new to the oracle")),
         }
     }
@@ -89,7 +95,32 @@ impl Oracle {
             Request::Subscribe { peer, topic } => self.remote_subscribed(peer, topic, is_done),
             Request::Unsubscribe { peer, topic } => self.remote_unsubscribed(peer, topic, is_done),
             Request::Close { peer, code } => self.leave(peer, CloseKind::Server, code),
+            Request::Adopt { peer } => {
+                let is_explained = self.is_draining() || self.is_crowded();
+                self.check_admitted(peer, is_explained);
+            }
+            Request::Answer { peer, is_accepted: true } => {
+                let is_explained = self.may_be_unparked(peer);
+                self.check_admitted(peer, is_explained);
+            }
+            Request::Answer { is_accepted: false, .. } => {}
         }
+    }
+
+    /// A peer was let in by its ticket or by another program: its session has opened, in this very command.
+    fn check_admitted(&mut self, peer: usize, is_explained: bool) {
+        if self.accounts[peer].phase == Phase::New && !is_explained {
+            self.fail("who is let in has a session", format!("peer {peer} has none"));
+        }
+    }
+
+    /// Whether a parked handshake may have ended without its ticket: its connection has, it took too long, or
+    /// a drain has come before it.
+    fn may_be_unparked(&self, peer: usize) -> bool {
+        let account = &self.accounts[peer];
+        let is_broken = account.conduct.has_left || account.conduct.is_rude || self.settings.may_reset();
+        let is_late = self.now + TURN >= account.connected_at + self.settings.handshake_timeout;
+        is_broken || is_late || self.is_draining()
     }
 
     fn remote_subscribed(&mut self, peer: usize, topic: Topic, is_done: bool) {

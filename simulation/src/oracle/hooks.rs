@@ -7,6 +7,7 @@
 
 use fanwire::{
     CloseKind, CloseReason, Overflow, PublishError, SendError, SessionHandle, SessionId, SubscribeError,
+    Ticket,
 };
 
 use super::{
@@ -15,11 +16,19 @@ use super::{
     lanes::{Lane, Request},
 };
 use crate::{
+    actor::Value,
     message::Message,
     plan::{Act, Topic},
 };
 
 impl Oracle {
+    /// `on_auth` parks a handshake.
+    pub(crate) fn parked(&mut self, peer: usize, shard: usize, ticket: Ticket<Value>) {
+        self.accounts[peer].shard = shard;
+        self.tickets.push_back((peer, ticket));
+        self.has_come();
+    }
+
     /// `on_open` runs: what it does.
     pub(crate) fn opened(
         &mut self,

@@ -58,7 +58,7 @@ impl Oracle {
 }
 
 /// Longer than a turn: a shard reads its clock once in each.
-const TURN: Duration = Duration::from_millis(1);
+pub(super) const TURN: Duration = Duration::from_millis(1);
 
 /// Longer than anything is under way, and than a timer is late.
 const SLACK: Duration = Duration::from_secs(1);

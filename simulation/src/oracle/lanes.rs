@@ -13,7 +13,7 @@ use crate::plan::Topic;
 #[derive(Debug)]
 pub(super) struct Lanes {
     shards: usize,
-    /// By destination: the inbox, then the ring from each shard.
+    /// By destination: the inbox, then the ring from each shard, then tickets' answers.
     lanes: Vec<VecDeque<Entry>>,
 }
 
@@ -24,6 +24,8 @@ pub enum Lane {
     Mesh(usize),
     /// A thread's call.
     Inbox,
+    /// A ticket's answer.
+    Tickets,
 }
 
 /// What was asked for.
@@ -36,6 +38,8 @@ pub enum Request {
     Subscribe { peer: usize, topic: Topic },
     Unsubscribe { peer: usize, topic: Topic },
     Close { peer: usize, code: u16 },
+    Adopt { peer: usize },
+    Answer { peer: usize, is_accepted: bool },
 }
 
 #[derive(Debug)]
@@ -47,7 +51,7 @@ struct Entry {
 
 impl Lanes {
     pub(super) fn new(shards: usize) -> Self {
-        let lanes = std::iter::repeat_with(VecDeque::new).take(shards * (shards + 1)).collect();
+        let lanes = std::iter::repeat_with(VecDeque::new).take(shards * (shards + 2)).collect();
         Self { shards, lanes }
     }
 
@@ -91,10 +95,11 @@ impl Lanes {
     }
 
     fn index(&self, to: usize, lane: Lane) -> usize {
-        to * (self.shards + 1)
+        to * (self.shards + 2)
             + match lane {
                 Lane::Inbox => 0,
                 Lane::Mesh(from) => from + 1,
+                Lane::Tickets => self.shards + 1,
             }
     }
 }

@@ -79,6 +79,28 @@ impl Oracle {
         self.asked(peer, Request::Close { peer, code }, result);
     }
 
+    /// Another program handed a connection over.
+    pub(crate) fn adopted(&mut self, peer: usize, shard: usize, result: Result<(), SendError>) {
+        self.note(|| format!("peer {peer} is handed to shard {shard}: {result:?}"));
+        match result {
+            Ok(()) => self.lanes.push(shard, Lane::Inbox, Request::Adopt { peer }, true),
+            Err(SendError::Full) => self.check_inbox_full(Some(shard)),
+            Err(SendError::Closed) if self.is_draining() => {}
+            Err(error) => {
+                self.fail("sockets are refused only for want of room", format!("peer {peer}: {error}"))
+            }
+        }
+    }
+
+    /// A ticket is about to be answered. A drain has refused whoever was parked.
+    pub(crate) fn decided(&mut self, peer: usize, is_accepted: bool) {
+        self.note(|| format!("the ticket of peer {peer} is answered, accepted: {is_accepted}"));
+        if !self.is_draining() {
+            let request = Request::Answer { peer, is_accepted };
+            self.lanes.push(self.accounts[peer].shard, Lane::Tickets, request, true);
+        }
+    }
+
     /// A session that has been opened, and the peer behind it, for calls by handle.
     pub(crate) fn some_handle(&self, number: usize) -> Option<(usize, SessionHandle)> {
         let peer = number.checked_rem(self.accounts.len())?;
@@ -110,5 +132,5 @@ impl Oracle {
     }
 }
 
-/// Commands that a shard takes at a time, and some that are no entries here (adopted sockets).
-const INBOX_CHUNK: usize = 128;
+/// Commands that a shard takes at a time.
+const INBOX_CHUNK: usize = 64;

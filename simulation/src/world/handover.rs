@@ -65,7 +65,8 @@ impl World {
         let shard = self.rng.usize(..usize::from(self.settings.shards));
         let bytes = received.len();
         let result = self.server.adopt_stream(shard, stream.into_socket(), value, received);
-        lock(&self.oracle)
-            .note(|| format!("peer {peer} is handed back to shard {shard}, {bytes} bytes read: {result:?}"));
+        let mut oracle = lock(&self.oracle);
+        oracle.note(|| format!("peer {peer} is handed back, {bytes} bytes read"));
+        oracle.adopted(peer, shard, result);
     }
 }

@@ -43,7 +43,10 @@ impl World {
         let adopted = match door {
             Door::Adopt(shard) => {
                 let value = Value::new(index, &self.oracle);
-                self.server.adopt(shard % usize::from(self.settings.shards), value, Vec::new()).ok()
+                let shard = shard % usize::from(self.settings.shards);
+                let result = self.server.adopt(shard, value, Vec::new());
+                lock(&self.oracle).adopted(index, shard, result.as_ref().map(|_| ()).map_err(|error| *error));
+                result.ok()
             }
             _ => None,
         };
@@ -165,6 +168,7 @@ impl World {
         let Some(index) = number.checked_rem(oracle.tickets.len()) else { return };
         let (peer, ticket) = oracle.tickets.remove(index).expect("the index is below the length");
         oracle.account(peer).conduct.is_undecided |= decision == Decision::Drop;
+        oracle.decided(peer, decision == Decision::Accept);
         drop(oracle);
         match decision {
             Decision::Accept => ticket.answer(Auth::accept(Value::new(peer, &self.oracle))),

@@ -66,7 +66,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn take_command(&mut self, command: Command) {
         #[cfg(feature = "sim")]
-        let asked = self.observer.is_some().then(|| crate::sim::Asked::of(&command)).flatten();
+        let asked = self.observer.is_some().then(|| crate::sim::Asked::of(&command));
         let is_done = self.carry_out(command);
         #[cfg(feature = "sim")]
         if let (Some(observer), Some(request)) = (&self.observer, asked) {

@@ -2,7 +2,7 @@
 //!
 //! In      commands from the mesh and from the inbox, as a shard carries them out
 //! Out     one `Taken` each, in the order of their effects
-//! Bounds  nothing is kept; ticket answers and adopted sockets show themselves in `on_open`
+//! Bounds  nothing is kept
 //! Source  docs/testing.md
 
 use crate::{frame::Frame, shared::Command};
@@ -15,7 +15,7 @@ pub struct Taken {
     pub shard: usize,
     /// Which command.
     pub request: Asked,
-    /// `false`: the frame found no room under `frame_bytes_max`, or the subscription was refused.
+    /// `false`: the frame found no room under `frame_bytes_max`, the subscription or the socket was refused.
     pub is_done: bool,
 }
 
@@ -35,21 +35,26 @@ pub enum Asked {
     Unsubscribe(Box<str>),
     /// A close with this code.
     Close(u16),
+    /// A ticket's answer.
+    Answer,
+    /// A socket whose handshake somebody else has done.
+    Adopt,
 }
 
 /// Hears of every command.
 pub(crate) type Observer = std::rc::Rc<std::cell::RefCell<dyn FnMut(Taken)>>;
 
 impl Asked {
-    pub(crate) fn of(command: &Command) -> Option<Self> {
-        Some(match command {
+    pub(crate) fn of(command: &Command) -> Self {
+        match command {
             Command::Publish { frame, .. } => Self::Publish(frame.clone()),
             Command::Broadcast { frame } => Self::Broadcast(frame.clone()),
             Command::Send { frame, .. } => Self::Send(frame.clone()),
             Command::Subscribe { topic, .. } => Self::Subscribe(topic.clone()),
             Command::Unsubscribe { topic, .. } => Self::Unsubscribe(topic.clone()),
             Command::Close { code, .. } => Self::Close(*code),
-            Command::Answer { .. } | Command::Adopt { .. } => return None,
-        })
+            Command::Answer { .. } => Self::Answer,
+            Command::Adopt { .. } => Self::Adopt,
+        }
     }
 }
