@@ -147,6 +147,7 @@ impl Oracle {
     /// A turn begins.
     pub fn begin_step(&mut self) {
         self.step += 1;
+        self.lanes.begin_step(self.step);
     }
 
     /// Time has come so far.
@@ -303,8 +304,14 @@ impl Oracle {
 
     /// From here on sessions may be closed without a request, and at the deadline be cut.
     pub fn begin_drain(&mut self, deadline: Duration) {
+        self.lanes.begin_drain();
         let due = self.now + deadline;
         self.drain_due = Some(self.drain_due.map_or(due, |before| before.min(due)));
+    }
+
+    /// A turn is over, and a drain is to close sessions of this shard.
+    pub(crate) fn note_closes_due(&mut self, shard: usize) {
+        self.lanes.note_due(shard);
     }
 
     pub(crate) fn is_draining(&self) -> bool {

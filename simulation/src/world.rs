@@ -161,6 +161,9 @@ impl World {
         let publisher = &self.publisher;
         let mut oracle = lock(&self.oracle);
         oracle.note_crowd(&self.server.stats());
+        (0..self.settings.shards.into())
+            .filter(|&shard| self.server.is_closing_due(shard))
+            .for_each(|shard| oracle.note_closes_due(shard));
         oracle.end_step(publisher.session_count(), |topic| publisher.subscriber_count(topic));
         if self.turns.is_multiple_of(TURNS_PER_SNAPSHOT) {
             oracle.check_tables(&self.server.snapshot());

@@ -97,10 +97,12 @@ impl Oracle {
         let mut listed: Vec<_> = topics.iter().filter_map(|name| Topic::of(name)).collect();
         listed.sort_unstable();
         let are_topics_right = listed.iter().eq(&account.topics);
+        let mut overtaken = None;
         match phase {
             Phase::Leaving(expected, its_code) if (expected, its_code) == (kind, code) => {}
             Phase::Open if kind == CloseKind::Server && is_draining => {
-                account.freeze_before_close_hooks(step)
+                account.freeze_before_close_hooks(step);
+                overtaken = self.lanes.overtaken(account.shard).copied();
             }
             Phase::Open if matches!(kind, CloseKind::Peer | CloseKind::Violation | CloseKind::Idle) => {
                 account.freeze_before(step);
@@ -111,6 +113,12 @@ impl Oracle {
         let acts = account.on_close.clone();
         if matches!(phase, Phase::New | Phase::Closed) {
             self.fail("on_close runs once, after on_open", format!("peer {peer} was {phase:?}"));
+        }
+        if let Some(request) = overtaken {
+            self.fail(
+                "a drain closes nobody before what was accepted is taken in",
+                format!("peer {peer} ends before {request:?}"),
+            );
         }
         if !are_topics_right {
             self.fail("on_close lists the session's topics", format!("peer {peer}: {topics:?}"));

@@ -22,7 +22,7 @@ mod tables;
 
 pub(crate) use self::server::{audit_server, audit_server_end, memory_in_use};
 
-use super::{Core, Shard, State, sleep::Rest};
+use super::{Core, Shard, State, drain::Drain, sleep::Rest};
 use crate::{
     driver::{Driver, Key},
     handler::Handler,
@@ -164,6 +164,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Connections, in whatever state.
     pub(crate) fn conn_count(&self) -> usize {
         self.core.conns.len()
+    }
+
+    /// Whether its drain was to close sessions in its last turn, and still is.
+    pub(crate) fn is_closing_due(&self) -> bool {
+        let due = self.core.drain.as_ref().and_then(Drain::due_ns);
+        due.is_some_and(|due| due <= self.core.now_ns)
     }
 
     /// Whether another shard or thread has brought something that is not yet taken in.

@@ -1,11 +1,12 @@
 //! What an oracle must see beside the hooks: the moment at which a shard takes in what others have asked of it.
 //!
-//! In      commands from the mesh and from the inbox, as a shard carries them out
-//! Out     one `Taken` each, in the order of their effects
+//! In      commands from the mesh and from the inbox, as a shard carries them out; drains
+//! Out     one `Taken` each, in the order of their effects; whether a drain waits to close sessions
 //! Bounds  nothing is kept
 //! Source  docs/testing.md
 
-use crate::{frame::Frame, shared::Command};
+use super::SimServer;
+use crate::{frame::Frame, handler::Handler, shared::Command};
 
 /// A command that a shard has just carried out.
 #[derive(Clone, Debug)]
@@ -39,6 +40,14 @@ pub enum Asked {
     Answer,
     /// A socket whose handshake somebody else has done.
     Adopt,
+}
+
+impl<H: Handler> SimServer<H> {
+    /// Whether a shard's drain is to close sessions, as of its last turn, once the shard has taken in what
+    /// others have asked of it.
+    pub fn is_closing_due(&self, shard: usize) -> bool {
+        self.bodies[shard].as_ref().is_some_and(|body| body.shard.is_closing_due())
+    }
 }
 
 /// Hears of every command.
