@@ -118,7 +118,7 @@ stats! {
     messages_ignored,
     /// Publishes accepted in this shard's hooks or taken in from other threads and shards.
     publishes,
-    /// Frames put into session queues.
+    /// Frames put into queues, responses of handshakes included.
     frames_queued,
     /// Frames that left whole, responses of handshakes included.
     frames_sent,
@@ -136,7 +136,7 @@ stats! {
     frames_dropped_newest,
     /// Frames dropped because the queue was full (`DropOldest`).
     frames_dropped_oldest,
-    /// Frames that were queued for a session when it ended.
+    /// Frames that were queued for a session when it ended, or came for it from elsewhere afterwards.
     frames_dropped_closed,
     /// Frames for which `frame_bytes_max` left no room.
     frames_refused_memory,

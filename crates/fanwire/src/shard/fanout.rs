@@ -115,6 +115,7 @@ impl Outbox {
         assert!(queue.is_empty(), "a response is the first that a connection sends");
         queue.push(&mut self.pool, id, frame_bytes);
         queue.flags |= HEAD;
+        self.counters().frames_queued.add(1);
         self.mark_dirty(slot);
     }
 
