@@ -33,7 +33,12 @@ use std::{
 
 use fanwire::{SessionHandle, Ticket, sim::ShardSnapshot};
 
-use self::{account::Phase, answers::Crowd, drops::Policy, lanes::Lanes};
+use self::{
+    account::Phase,
+    answers::Crowd,
+    drops::{Late, Policy},
+    lanes::Lanes,
+};
 use crate::{actor::Value, message::Message, plan::Topic, settings::Settings};
 
 /// What is known of a world.
@@ -45,6 +50,7 @@ pub struct Oracle {
     messages: Vec<Sent>,
     lanes: Lanes,
     crowd: Crowd,
+    late: Late,
     /// Parked handshakes, by peer.
     pub(crate) tickets: VecDeque<(usize, Ticket<Value>)>,
     /// Connections that were taken over: whose, and what had been read.
@@ -94,6 +100,7 @@ impl Oracle {
             messages: Vec::new(),
             lanes: Lanes::new(settings.shards.into()),
             crowd: Crowd::default(),
+            late: Late::default(),
             tickets: VecDeque::new(),
             taken_over: Vec::new(),
             step: 0,
@@ -163,6 +170,7 @@ impl Oracle {
                 self.fail("a session that refuses calls has ended", format!("peer {peer} is {phase:?}"));
             }
         }
+        self.note_late();
         let open = self.accounts.iter().filter(|account| account.is_open()).count() as u64;
         let leaving =
             self.accounts.iter().position(|one| matches!(one.phase, Phase::Leaving(..) | Phase::Doomed));

@@ -268,7 +268,7 @@ impl World {
         let total = self.server.stats().total;
         let mut oracle = lock(&self.oracle);
         oracle.check_ended();
-        oracle.check_dropped(total.frames_dropped_newest + total.frames_dropped_oldest);
+        oracle.check_frames(&total);
         oracle.check_cut_sending(total.discards_exceeded);
         for (gauge, count) in total.iter().filter(|(name, count)| GAUGES.contains(name) && *count > 0) {
             oracle.fail("after a drain nothing is left", format!("{gauge} is {count}"));

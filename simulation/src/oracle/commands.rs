@@ -87,11 +87,7 @@ impl Oracle {
                 self.deliver(shard, id, except, |account| account.topics.contains(&topic));
             }
             Request::Broadcast { id } => self.deliver(shard, id, None, |_| true),
-            Request::Send { id, peer } => {
-                if self.accounts[peer].is_open() {
-                    self.expect(peer, id);
-                }
-            }
+            Request::Send { id, peer } => self.remote_sent(peer, id),
             Request::Subscribe { peer, topic } => self.remote_subscribed(peer, topic, is_done),
             Request::Unsubscribe { peer, topic } => self.remote_unsubscribed(peer, topic, is_done),
             Request::Close { peer, code } => self.leave(peer, CloseKind::Server, code),

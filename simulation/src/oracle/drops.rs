@@ -1,15 +1,18 @@
 //! Drops: whether a policy had to pass over the messages that a peer has not got.
 //!
-//! In      a gap in what a session was to get, with what its queue can have held meanwhile
-//! Out     a message that was dropped although there was room for it
+//! In      a gap in what a session was to get, with what its queue can have held meanwhile; the engine's counters
+//! Out     a message that was dropped although there was room for it; a frame that no counter tells of
 //! Bounds  `O(messages after the gap)`
 //! Source  docs/architecture.md: a full queue of a blocked session meets its policy
 
 use std::ops::Range;
 
-use fanwire::Overflow;
+use fanwire::{Overflow, ShardStats};
 
-use super::account::Account;
+use super::{
+    Oracle,
+    account::{Account, Phase},
+};
 use crate::settings::Settings;
 
 /// A message on its way to one session, or dropped there.
@@ -91,6 +94,56 @@ impl Account {
         let bytes: usize = newer.iter().map(|message| message.frame_bytes).sum();
         // The last of them was still to be queued, and the begun one was there.
         policy.is_full(newer.len(), begun_bytes + bytes)
+    }
+}
+
+/// Messages that were sent to a session by its handle and came after its end: they are counted, and never queued.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    certain: u64,
+    /// Those that came in the turn in which their session ended.
+    possible: u64,
+    /// Whom this turn has taken messages in for.
+    fresh: Vec<usize>,
+}
+
+impl Oracle {
+    /// A shard has taken in a message for one session.
+    pub(super) fn remote_sent(&mut self, peer: usize, id: u32) {
+        if self.accounts[peer].is_open() {
+            self.late.fresh.push(peer);
+            self.expect(peer, id);
+        } else {
+            self.late.certain += 1;
+        }
+    }
+
+    /// A turn is over, and its hooks have told which sessions have ended in it.
+    pub(super) fn note_late(&mut self) {
+        let accounts = &self.accounts;
+        let ended = self.late.fresh.drain(..).filter(|&peer| accounts[peer].phase == Phase::Closed);
+        self.late.possible += ended.count() as u64;
+    }
+
+    /// At the end of the world, when no queue is left: each frame that was queued was sent or dropped, and what was
+    /// dropped by policy is the sum of what the sessions were told.
+    pub(crate) fn check_frames(&mut self, total: &ShardStats) {
+        let dropped: usize = self.accounts.iter().map(Account::dropped).sum();
+        let counted = total.frames_dropped_newest + total.frames_dropped_oldest;
+        if dropped as u64 != counted {
+            self.fail("every drop is counted", format!("{dropped} by session, {counted} in all"));
+        }
+        let (queued, sent) = (total.frames_queued, total.frames_sent);
+        let (oldest, closed) = (total.frames_dropped_oldest, total.frames_dropped_closed);
+        let late = (sent + oldest + closed).checked_sub(queued);
+        let Late { certain, possible, .. } = self.late;
+        if !late.is_some_and(|late| (certain..=certain + possible).contains(&late)) {
+            let what = format!("{queued} queued, {sent} sent, {oldest} and {closed} dropped");
+            self.fail(
+                "every drop is counted",
+                format!("{what}, {certain} to {} more came too late", certain + possible),
+            );
+        }
     }
 }
 

@@ -109,12 +109,4 @@ impl Oracle {
             );
         }
     }
-
-    /// At the end of the world: the server's sum of what it dropped by policy is that of its sessions.
-    pub(crate) fn check_dropped(&mut self, counted: u64) {
-        let dropped: usize = self.accounts.iter().map(super::Account::dropped).sum();
-        if dropped as u64 != counted {
-            self.fail("every drop is counted", format!("{dropped} by session, {counted} in all"));
-        }
-    }
 }
