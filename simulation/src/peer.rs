@@ -186,6 +186,11 @@ impl Peer {
         self.is_there() && !self.is_deaf && self.stage == Stage::Frames && !self.has_sent_close
     }
 
+    /// Whether it waits for the answer to its request.
+    pub fn awaits_answer(&self) -> bool {
+        self.is_there() && !self.is_deaf && self.stage == Stage::Response && !self.has_sent_close
+    }
+
     /// Whether a send to it was ever refused or cut short.
     pub fn was_refused(&self) -> bool {
         self.link.as_ref().map_or(self.was_refused, SimClient::was_refused)

@@ -230,6 +230,9 @@ impl World {
             if let Some(peer) = self.unanswered(&oracle) {
                 oracle.fail("the latest ping is answered", peer.describe());
             }
+            if let Some(peer) = self.waiting(&oracle) {
+                oracle.fail("every request gets an answer", peer.describe());
+            }
         }
     }
 
@@ -239,12 +242,18 @@ impl World {
         (oracle.has_deaf() || self.server.stats().total.frames_live == 0)
             && self.peers.iter().all(has_sent)
             && self.unanswered(&oracle).is_none()
+            && (oracle.is_draining() || self.waiting(&oracle).is_none())
             && oracle.is_settled()
     }
 
     /// A peer of an open session whose latest ping was not answered.
     fn unanswered(&self, oracle: &Oracle) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.unanswered_ping().is_some() && oracle.is_open(peer.index()))
+    }
+
+    /// A peer that waits for the answer to its request, and not for its ticket.
+    fn waiting(&self, oracle: &Oracle) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.awaits_answer() && !oracle.is_parked(peer.index()))
     }
 
     /// A drain, and nothing is left.

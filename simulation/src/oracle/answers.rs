@@ -25,6 +25,11 @@ pub(super) struct Crowd {
 }
 
 impl Oracle {
+    /// Whether a peer waits for its ticket.
+    pub(crate) fn is_parked(&self, peer: usize) -> bool {
+        self.tickets.iter().any(|(its, _)| *its == peer)
+    }
+
     /// A session opens, or a handshake is parked.
     pub(crate) fn has_come(&mut self) {
         self.crowd.came += 1;
