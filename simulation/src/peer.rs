@@ -5,6 +5,8 @@
 //! Bounds  as the plan
 //! Source  RFC 6455, the client's side
 
+mod output;
+
 use std::fmt::Write as _;
 
 use fanwire::sim::{SimClient, SimEnd};
@@ -14,6 +16,7 @@ use fanwire_ws::{
 };
 use fastrand::Rng;
 
+use self::output::{Mark, Output};
 use crate::{oracle::Oracle, plan::Door};
 
 /// One connection's other end.
@@ -25,7 +28,7 @@ pub struct Peer {
     door: Door,
     stage: Stage,
     input: Vec<u8>,
-    output: Vec<u8>,
+    output: Output,
     decoder: Decoder,
     budget: Budget,
     is_reading: bool,
@@ -59,7 +62,7 @@ impl Peer {
             door,
             stage,
             input: Vec::new(),
-            output: Vec::new(),
+            output: Output::default(),
             decoder: Decoder::new(),
             budget: Budget::new(u64::MAX),
             is_reading: true,
@@ -69,7 +72,13 @@ impl Peer {
             has_ended: false,
             was_refused: false,
         };
-        peer.output = peer.request();
+        *peer.output.bytes() = peer.request();
+        if stage == Stage::Response {
+            peer.output.mark(Mark::Head);
+        }
+        if door == Door::ParkAndTalk {
+            peer.output.bytes().extend_from_slice(&[0; HEAD_BYTES]);
+        }
         peer
     }
 
@@ -92,14 +101,11 @@ impl Peer {
         let (host, key) = ("simulation", KEY);
         ClientRequest { host, target: &target, key, origin: None, protocols: &[], headers: &[] }
             .write(&mut request);
-        match self.door {
-            Door::OldVersion => {
-                let text = String::from_utf8(request).expect("a request is text");
-                text.replace("Version: 13", "Version: 8").into_bytes()
-            }
-            Door::ParkAndTalk => [request, vec![0; HEAD_BYTES]].concat(),
-            _ => request,
+        if self.door == Door::OldVersion {
+            let text = String::from_utf8(request).expect("a request is text");
+            return text.replace("Version: 13", "Version: 8").into_bytes();
         }
+        request
     }
 
     // --- what it does ---
@@ -111,32 +117,33 @@ impl Peer {
         for (index, piece) in pieces.iter().enumerate() {
             let opcode = if index == 0 { Opcode::Text } else { Opcode::Continuation };
             let mask = Some(rng.u32(..).to_be_bytes());
-            encode_frame(&mut self.output, index + 1 == pieces.len(), opcode, mask, piece);
+            encode_frame(self.output.bytes(), index + 1 == pieces.len(), opcode, mask, piece);
         }
+        self.output.mark(Mark::Message);
     }
 
     /// Sends a ping whose payload is a number.
     pub fn ping(&mut self, rng: &mut Rng) {
         let payload = rng.u8(..);
         self.pings.push(payload);
-        encode_frame(&mut self.output, true, Opcode::Ping, Some([payload, 2, 3, 4]), &[payload]);
+        encode_frame(self.output.bytes(), true, Opcode::Ping, Some([payload, 2, 3, 4]), &[payload]);
     }
 
     /// Sends a message that asks for nothing.
     pub fn mumble(&mut self) {
-        encode_frame(&mut self.output, true, Opcode::Text, Some([4, 3, 2, 1]), b"no envelope");
+        encode_frame(self.output.bytes(), true, Opcode::Text, Some([4, 3, 2, 1]), b"no envelope");
     }
 
     /// Begins the closing handshake.
     pub fn close(&mut self, code: u16) {
         if !std::mem::replace(&mut self.has_sent_close, true) {
-            encode_close(&mut self.output, Some([9, 8, 7, 6]), CloseCode::new(code), "done");
+            encode_close(self.output.bytes(), Some([9, 8, 7, 6]), CloseCode::new(code), "done");
         }
     }
 
     /// Sends a frame with a reserved opcode.
     pub fn misbehave(&mut self) {
-        self.output.extend_from_slice(&[0x83, 0x80, 1, 2, 3, 4]);
+        self.output.bytes().extend_from_slice(&[0x83, 0x80, 1, 2, 3, 4]);
         self.has_sent_close = true;
     }
 
@@ -220,10 +227,14 @@ impl Peer {
 
     /// Sends and receives what can be sent and received now; whether that was anything.
     pub fn pump(&mut self, rng: &mut Rng, oracle: &mut Oracle) -> bool {
+        if self.link.as_ref().is_some_and(SimClient::is_accepted) {
+            oracle.is_accepted(self.index);
+        }
         let Some(mut link) = self.link.take_if(|_| !self.is_deaf) else { return false };
-        let has_sent = self.send(&mut link, rng);
+        let has_sent = self.output.send(&mut link, rng);
         if has_sent {
             oracle.has_spoken(self.index);
+            self.output.tell(self.index, oracle);
         }
         let has_received = self.is_reading && link.receive(&mut self.input);
         let end = link.end().filter(|_| self.is_reading && !self.has_ended);
@@ -235,17 +246,6 @@ impl Peer {
             self.end(oracle, end);
         }
         has_sent || has_received || end.is_some()
-    }
-
-    fn send(&mut self, link: &mut SimClient, rng: &mut Rng) -> bool {
-        if self.output.is_empty() {
-            return false;
-        }
-        let all = self.output.len();
-        let part = if rng.u8(..4) == 0 { rng.usize(1..=all.min(SHORT_BYTES_MAX)) } else { all };
-        let taken = link.send(&self.output[..part]);
-        self.output.drain(..taken);
-        taken > 0
     }
 
     fn end(&mut self, oracle: &mut Oracle, end: SimEnd) {
@@ -303,14 +303,14 @@ impl Peer {
             // Nothing follows a close frame (RFC 6455 s1.4).
             Reply::Pong(_) if self.has_sent_close => {}
             Reply::Pong(payload) => {
-                encode_frame(&mut self.output, true, Opcode::Pong, Some([5, 6, 7, 8]), &payload);
+                encode_frame(self.output.bytes(), true, Opcode::Pong, Some([5, 6, 7, 8]), &payload);
             }
             Reply::Close(code) => {
                 oracle.got_close(self.index, code, !self.has_sent_close, self.was_refused());
                 self.stage = Stage::Done;
                 if !std::mem::replace(&mut self.has_sent_close, true) {
                     let code = CloseCode::new(code.unwrap_or(1000));
-                    encode_close(&mut self.output, Some([1, 1, 1, 1]), code, "");
+                    encode_close(self.output.bytes(), Some([1, 1, 1, 1]), code, "");
                 }
             }
         }
@@ -396,6 +396,3 @@ const RULES: Rules = Rules { role: Role::Client, message_bytes_max: 1 << 30 };
 
 /// More than a head may have, and more than is kept behind one.
 const HEAD_BYTES: usize = 17 << 10;
-
-/// A short piece of what is to be sent.
-const SHORT_BYTES_MAX: usize = 9;

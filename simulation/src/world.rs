@@ -260,7 +260,7 @@ impl World {
     fn end(&mut self) {
         let tickets = std::mem::take(&mut lock(&self.oracle).tickets);
         for (peer, ticket) in tickets {
-            lock(&self.oracle).decided(peer, false);
+            lock(&self.oracle).decided(peer, false, self.server.now());
             drop(ticket);
         }
         if !lock(&self.oracle).is_draining() {

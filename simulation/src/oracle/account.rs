@@ -32,6 +32,8 @@ pub struct Account {
     pub(super) on_close: Vec<Act>,
     /// What its messages ask for, in the order in which it sent them, with their fillers' lengths.
     pub(super) said: Vec<(Vec<Act>, usize)>,
+    /// How many of them have left their peer whole.
+    pub(super) sent: usize,
     /// How many of them the hook has had.
     pub(super) heard: usize,
     /// Messages put into its queue, or dropped there.
@@ -47,6 +49,10 @@ pub struct Account {
     pub(super) ending: Option<Ending>,
     /// When its peer came.
     pub(super) connected_at: Duration,
+    /// When it was accepted, or a moment later.
+    pub(super) accepted_at: Option<Duration>,
+    /// When all had been done that its answer takes: its peer had sent the whole head, or its ticket was decided.
+    pub(super) asked_at: Option<Duration>,
     /// When its peer last sent something, or its session opened.
     pub(super) spoke_at: Duration,
     /// Its session was paused when last seen: what it sends waits, and its silence does not count.

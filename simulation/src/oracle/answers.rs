@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use fanwire::Stats;
+use fanwire::{Stats, Ticket};
 
 use super::Oracle;
+use crate::actor::Value;
 
 /// How many places are taken, at most.
 #[derive(Debug, Default)]
@@ -22,9 +23,29 @@ pub(super) struct Crowd {
     came: u64,
     /// When somebody may have found no place, last.
     full_at: Option<Duration>,
+    /// From when to when the clock has jumped.
+    jumps: Vec<(Duration, Duration)>,
 }
 
 impl Oracle {
+    /// A peer is seen to be accepted: its time runs.
+    pub(crate) fn is_accepted(&mut self, peer: usize) {
+        let now = self.now;
+        self.accounts[peer].accepted_at.get_or_insert(now);
+    }
+
+    /// A peer has sent the last byte of its request's head.
+    pub(crate) fn has_asked(&mut self, peer: usize) {
+        self.accounts[peer].asked_at = Some(self.now);
+    }
+
+    /// Its handshake is parked: its answer is no longer the server's concern.
+    pub(crate) fn parked(&mut self, peer: usize, ticket: Ticket<Value>) {
+        self.tickets.push_back((peer, ticket));
+        self.accounts[peer].asked_at = None;
+        self.has_come();
+    }
+
     /// Whether a peer waits for its ticket.
     pub(crate) fn is_parked(&self, peer: usize) -> bool {
         self.tickets.iter().any(|(its, _)| *its == peer)
@@ -38,6 +59,11 @@ impl Oracle {
     /// Whether all places may be taken at this moment of a turn.
     pub(super) fn is_crowded(&self) -> bool {
         self.crowd.places + self.crowd.came >= self.settings.sessions_max.into()
+    }
+
+    /// The clock jumps.
+    pub(crate) fn note_jump(&mut self, from: Duration, to: Duration) {
+        self.crowd.jumps.push((from, to));
     }
 
     /// A turn is over: so many places are taken now.
@@ -68,8 +94,19 @@ impl Oracle {
         }
     }
 
+    /// Time is up, and its head or its ticket's answer may have come too late for that: it was sent late, or the clock
+    /// has jumped while it was under way or waited to be accepted.
     fn may_be_late(&self, peer: usize) -> bool {
-        self.now >= self.accounts[peer].connected_at + self.settings.handshake_timeout
+        let account = &self.accounts[peer];
+        let (came_at, timeout) = (account.connected_at, self.settings.handshake_timeout);
+        let accepted_at = account.accepted_at.unwrap_or(came_at);
+        let is_slow = account.asked_at.is_none_or(|asked_at| {
+            let delay = Duration::from_nanos(self.settings.faults.delay_ns_max);
+            let read_at = asked_at.max(accepted_at) + delay + SLACK;
+            let has_jumped = self.crowd.jumps.iter().any(|&(from, to)| from <= read_at && to >= came_at);
+            has_jumped || read_at >= accepted_at + timeout
+        });
+        self.now >= came_at + timeout && is_slow
     }
 
     /// All places were taken at some moment since it came, or nobody has decided about it.
@@ -79,3 +116,6 @@ impl Oracle {
         was_full || account.conduct.is_undecided || self.is_draining()
     }
 }
+
+/// A shard is done with whatever has arrived in less than this, however little it does in a turn.
+const SLACK: Duration = Duration::from_millis(100);

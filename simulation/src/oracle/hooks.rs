@@ -7,7 +7,6 @@
 
 use fanwire::{
     CloseKind, CloseReason, Overflow, PublishError, SendError, SessionHandle, SessionId, SubscribeError,
-    Ticket,
 };
 
 use super::{
@@ -16,7 +15,6 @@ use super::{
     lanes::{Lane, Request},
 };
 use crate::{
-    actor::Value,
     message::Message,
     plan::{Act, Topic},
 };

@@ -5,6 +5,8 @@
 //! Bounds  as the workload
 //! Source  docs/architecture.md: all shards that may be interested get a publish, or none
 
+use std::time::Duration;
+
 use fanwire::{PublishError, SendError, SessionHandle, SubscribeError};
 
 use super::{
@@ -93,7 +95,9 @@ impl Oracle {
     }
 
     /// A ticket is about to be answered. A drain has refused whoever was parked.
-    pub(crate) fn decided(&mut self, peer: usize, is_accepted: bool) {
+    pub(crate) fn decided(&mut self, peer: usize, is_accepted: bool, now: Duration) {
+        self.now = now;
+        self.accounts[peer].asked_at = Some(now);
         self.note(|| format!("the ticket of peer {peer} is answered, accepted: {is_accepted}"));
         if !self.is_draining() {
             let request = Request::Answer { peer, is_accepted };

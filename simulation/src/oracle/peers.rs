@@ -11,6 +11,11 @@ use super::{Oracle, account::Phase};
 use crate::message::id_of;
 
 impl Oracle {
+    /// One more of a peer's messages has left it whole.
+    pub(crate) fn has_said(&mut self, peer: usize) {
+        self.accounts[peer].sent += 1;
+    }
+
     /// A peer got a message.
     pub(crate) fn received(&mut self, peer: usize, payload: &[u8]) {
         let is_raw = self.settings.is_raw;

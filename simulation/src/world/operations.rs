@@ -168,7 +168,7 @@ impl World {
         let Some(index) = number.checked_rem(oracle.tickets.len()) else { return };
         let (peer, ticket) = oracle.tickets.remove(index).expect("the index is below the length");
         oracle.account(peer).conduct.is_undecided |= decision == Decision::Drop;
-        oracle.decided(peer, decision == Decision::Accept);
+        oracle.decided(peer, decision == Decision::Accept, self.server.now());
         drop(oracle);
         match decision {
             Decision::Accept => ticket.answer(Auth::accept(Value::new(peer, &self.oracle))),
@@ -179,8 +179,12 @@ impl World {
 
     /// After a jump the peers have their say before anything else is due.
     fn jump(&mut self, time: Duration) {
+        let from = self.server.now();
         self.server.jump(time);
-        lock(&self.oracle).jumped(self.server.now());
+        let mut oracle = lock(&self.oracle);
+        oracle.note_jump(from, self.server.now());
+        oracle.jumped(self.server.now());
+        drop(oracle);
         self.pass(Duration::from_millis(100));
     }
 

@@ -36,6 +36,11 @@ impl SimClient {
         Self { net, link }
     }
 
+    /// Whether the server has accepted it, or was given it by somebody who had, or never will.
+    pub fn is_accepted(&self) -> bool {
+        self.net.borrow().backlog.iter().all(|waiting| waiting.link != self.link)
+    }
+
     /// Sends what the connection takes at once, and says how much that is. A client that does not `receive` holds
     /// bytes until the server's sends are refused.
     pub fn send(&mut self, bytes: &[u8]) -> usize {
