@@ -250,6 +250,10 @@ impl Oracle {
     }
 
     fn unsettled(&self) -> Option<String> {
+        let has_gone = |one: &Account| one.is_open() && one.conduct.has_left && !one.conduct.is_deaf;
+        if let Some(peer) = self.accounts.iter().position(has_gone) {
+            return Some(format!("peer {peer} has left, and its session is open"));
+        }
         let open = self.accounts.iter().enumerate().filter(|(_, account)| account.is_open());
         open.filter(|(_, account)| account.is_well()).find_map(|(peer, account)| {
             if account.heard < account.said.len() {

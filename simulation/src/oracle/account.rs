@@ -119,6 +119,14 @@ impl Account {
         self.phase == Phase::Open
     }
 
+    /// What its hook has not had of what its peer had sent before it ended in this way, by a close frame or by the end
+    /// of its direction, which come behind everything else.
+    pub(super) fn unheard(&self, kind: CloseKind) -> Option<String> {
+        let is_behind = matches!(kind, CloseKind::Peer | CloseKind::Eof);
+        let (heard, sent) = (self.heard, self.sent);
+        (is_behind && heard != sent).then(|| format!("{heard} of {sent} messages"))
+    }
+
     /// Whether its peer may be waited for: it is there, and does what peers do.
     pub(super) fn is_well(&self) -> bool {
         !self.conduct.has_left && !self.conduct.is_rude && !self.conduct.is_deaf

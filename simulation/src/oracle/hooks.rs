@@ -109,6 +109,9 @@ impl Oracle {
         }
         let conduct = account.conduct;
         let acts = account.on_close.clone();
+        if let Some(what) = account.unheard(kind) {
+            self.fail("what was said before an end in order is heard", format!("peer {peer} {why}: {what}"));
+        }
         if matches!(phase, Phase::New | Phase::Closed) {
             self.fail("on_close runs once, after on_open", format!("peer {peer} was {phase:?}"));
         }

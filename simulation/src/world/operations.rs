@@ -68,6 +68,10 @@ impl World {
 
     fn deed(&mut self, peer: usize, deed: Deed) {
         let Some(index) = self.some_peer(peer).filter(|&index| self.peers[index].is_there()) else { return };
+        if deed == Deed::HalfClose && self.rng.bool() {
+            // Right behind what it has to say.
+            self.pump(index);
+        }
         let peer = &mut self.peers[index];
         let mut oracle = lock(&self.oracle);
         let conduct = &mut oracle.account(index).conduct;
