@@ -40,7 +40,8 @@ impl Oracle {
     }
 
     /// Its handshake is parked: its answer is no longer the server's concern.
-    pub(crate) fn parked(&mut self, peer: usize, ticket: Ticket<Value>) {
+    pub(crate) fn parked(&mut self, peer: usize, shard: usize, ticket: Ticket<Value>) {
+        self.accounts[peer].shard = shard;
         self.tickets.push_back((peer, ticket));
         self.accounts[peer].asked_at = None;
         self.has_come();

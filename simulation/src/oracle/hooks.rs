@@ -20,13 +20,6 @@ use crate::{
 };
 
 impl Oracle {
-    /// `on_auth` parks a handshake.
-    pub(crate) fn parked(&mut self, peer: usize, shard: usize, ticket: Ticket<Value>) {
-        self.accounts[peer].shard = shard;
-        self.tickets.push_back((peer, ticket));
-        self.has_come();
-    }
-
     /// `on_open` runs: what it does.
     pub(crate) fn opened(
         &mut self,

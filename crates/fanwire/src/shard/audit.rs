@@ -63,6 +63,9 @@ pub(crate) struct Auditor {
     refs: Vec<u32>,
     /// Chains, and the slots that have them.
     chains: Vec<(u64, u32)>,
+    /// The dirty list at the last audit, and how many had been taken from it by then.
+    dirty: Vec<u32>,
+    dirty_taken: usize,
     /// Places of the interest filter: at this audit, and at the one before.
     places: Vec<usize>,
     places_before: Vec<usize>,

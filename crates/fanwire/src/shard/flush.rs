@@ -50,6 +50,10 @@ impl Outbox {
         // Sessions that are flushed alone count as well, and none is looked at twice.
         for _ in 0..self.dirty.len().min(self.limits.sends) {
             let Some(slot) = self.dirty.pop_front() else { break };
+            #[cfg(feature = "sim")]
+            {
+                self.dirty_taken += 1;
+            }
             let queue = &mut self.queues[slot as usize];
             queue.flags &= !DIRTY;
             if queue.flags & (DEAD | BLOCKED) != 0 {

@@ -35,6 +35,9 @@ pub(crate) struct Outbox {
     pub(super) pool: BlockPool,
     /// INVARIANT: holds exactly the slots with `DIRTY`, each once.
     pub(super) dirty: VecDeque<u32>,
+    /// How many were ever taken from its front.
+    #[cfg(feature = "sim")]
+    pub(super) dirty_taken: usize,
     /// Holds each slot with `LISTED` once; some of them are not blocked any more.
     pub(super) blocked: Vec<u32>,
     pub(super) blocked_count: u64,
@@ -118,6 +121,8 @@ impl Outbox {
             frames: FrameTable::new(),
             pool: BlockPool::new(),
             dirty: VecDeque::new(),
+            #[cfg(feature = "sim")]
+            dirty_taken: 0,
             blocked: Vec::new(),
             blocked_count: 0,
             starved: Vec::new(),

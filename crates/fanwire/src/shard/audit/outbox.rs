@@ -17,7 +17,7 @@ impl<D: Probe> Core<D> {
         for slot in 0..out.slots() {
             self.audit_flags(slot, auditor)?;
         }
-        Ok(())
+        out.audit_turns(auditor)
     }
 
     fn audit_flags(&self, slot: u32, auditor: &Auditor) -> Result<(), String> {
@@ -134,6 +134,19 @@ impl Outbox {
             all[cursor as usize..].to_vec()
         };
         bytes(&mut one.iter(&self.pool), one.cursor()) == bytes(&mut other.iter(&self.pool), other.cursor())
+    }
+
+    /// Nobody is overtaken: who waited at the last audit and has not been taken since is in front, in the same order.
+    fn audit_turns(&self, auditor: &mut Auditor) -> Result<(), String> {
+        let waiting = auditor.dirty.get(self.dirty_taken - auditor.dirty_taken..).unwrap_or_default();
+        ensure!(
+            self.dirty.iter().take(waiting.len()).eq(waiting),
+            "slots {waiting:?} wait to be flushed, and others were put before them"
+        );
+        auditor.dirty_taken = self.dirty_taken;
+        auditor.dirty.clear();
+        auditor.dirty.extend(&self.dirty);
+        Ok(())
     }
 
     fn audit_lists(&self, auditor: &mut Auditor) -> Result<(), String> {

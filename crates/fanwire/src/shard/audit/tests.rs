@@ -178,6 +178,7 @@ fn equal_chains_with_other_content_are_found() {
 fn broken_lists_and_flags_are_found() {
     finds("dirty flag and the dirty list disagree", |core| core.out.dirty.clear());
     finds("in the dirty list twice", |core| core.out.dirty.push_back(DIRTY_SLOT));
+    finds("others were put before them", |core| core.out.dirty.rotate_left(1));
     finds("nobody will flush it", |core| {
         *flags(core, DIRTY_SLOT) &= !DIRTY;
         core.out.dirty.retain(|&slot| slot != DIRTY_SLOT);

@@ -43,6 +43,18 @@ fn a_round_ends_after_so_many_sends_and_the_next_one_goes_on_there() {
 }
 
 #[test]
+fn sessions_that_always_have_more_to_send_take_turns() {
+    let mut world = World::new(Overflow::Close, 8);
+    world.outbox.set_sends_max(1);
+    for round in 1..=6u32 {
+        world.fan_out(&[0, 1], None);
+        world.flush();
+        let tries = world.tries(0) + world.tries(1);
+        assert_eq!((tries, world.tries(0)), (round, round.div_ceil(2)));
+    }
+}
+
+#[test]
 fn the_list_of_slices_keeps_its_memory_from_one_round_to_the_next() {
     let parts = Vec::with_capacity(100);
     assert_eq!(crate::shard::flush::recycle(parts).capacity(), 100);
