@@ -51,7 +51,7 @@ pub struct Account {
     pub(super) connected_at: Duration,
     /// When it was accepted, or a moment later.
     pub(super) accepted_at: Option<Duration>,
-    /// When all had been done that its answer takes: its peer had sent the whole head, or its ticket was decided.
+    /// When all had come that its answer takes: the whole head, or the decision on its ticket.
     pub(super) asked_at: Option<Duration>,
     /// When its peer last sent something, or its session opened.
     pub(super) spoke_at: Duration,
@@ -119,8 +119,8 @@ impl Account {
         self.phase == Phase::Open
     }
 
-    /// What its hook has not had of what its peer had sent before it ended in this way, by a close frame or by the end
-    /// of its direction, which come behind everything else.
+    /// What its hook has not had of what its peer had sent when it ended in this way. A close frame, and the end of
+    /// its direction, come behind everything else.
     pub(super) fn unheard(&self, kind: CloseKind) -> Option<String> {
         let is_behind = matches!(kind, CloseKind::Peer | CloseKind::Eof);
         let (heard, sent) = (self.heard, self.sent);

@@ -95,8 +95,8 @@ impl Oracle {
         }
     }
 
-    /// Time is up, and its head or its ticket's answer may have come too late for that: it was sent late, or the clock
-    /// has jumped while it was under way or waited to be accepted.
+    /// Time is up, and its head or its ticket's answer may have come too late for that: it was sent late, or the
+    /// clock has jumped while it was under way or waited to be accepted.
     fn may_be_late(&self, peer: usize) -> bool {
         let account = &self.accounts[peer];
         let (came_at, timeout) = (account.connected_at, self.settings.handshake_timeout);

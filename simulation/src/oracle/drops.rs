@@ -1,6 +1,6 @@
 //! Drops: whether a policy had to pass over the messages that a peer has not got.
 //!
-//! In      a gap in what a session was to get, with what its queue can have held meanwhile; the engine's counters
+//! In      a gap in what a session was to get, with what its queue can have held meanwhile; the counters
 //! Out     a message that was dropped although there was room for it; a frame that no counter tells of
 //! Bounds  `O(messages after the gap)`
 //! Source  docs/architecture.md: a full queue of a blocked session meets its policy
@@ -97,7 +97,7 @@ impl Account {
     }
 }
 
-/// Messages that were sent to a session by its handle and came after its end: they are counted, and never queued.
+/// Messages that were sent by a session's handle and came after its end: they are counted, never queued.
 #[derive(Debug, Default)]
 pub(super) struct Late {
     certain: u64,
@@ -125,8 +125,8 @@ impl Oracle {
         self.late.possible += ended.count() as u64;
     }
 
-    /// At the end of the world, when no queue is left: each frame that was queued was sent or dropped, and what was
-    /// dropped by policy is the sum of what the sessions were told.
+    /// At the end of the world, when no queue is left: each frame that was queued was sent or dropped, and what
+    /// was dropped by policy is the sum of what the sessions were told.
     pub(crate) fn check_frames(&mut self, total: &ShardStats) {
         let dropped: usize = self.accounts.iter().map(Account::dropped).sum();
         let counted = total.frames_dropped_newest + total.frames_dropped_oldest;

@@ -1,7 +1,7 @@
 //! Output: what a peer still has to send, and what of it is whole once it has left.
 //!
 //! In      bytes, with marks behind a request head and behind each message
-//! Out     the same bytes to the connection, cut by chance; the oracle hears of each mark that they have passed
+//! Out     the same bytes to the connection, cut by chance; the oracle hears of each mark they have passed
 //! Bounds  as the plan
 //! Source  none
 

@@ -136,7 +136,7 @@ impl Outbox {
         bytes(&mut one.iter(&self.pool), one.cursor()) == bytes(&mut other.iter(&self.pool), other.cursor())
     }
 
-    /// Nobody is overtaken: who waited at the last audit and has not been taken since is in front, in the same order.
+    /// Nobody is overtaken: who waited at the last audit and still does is in front, in the same order.
     fn audit_turns(&self, auditor: &mut Auditor) -> Result<(), String> {
         let waiting = auditor.dirty.get(self.dirty_taken - auditor.dirty_taken..).unwrap_or_default();
         ensure!(
