@@ -11,7 +11,7 @@ use std::{
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use loadtest::{affinity::CpuList, procstat::Process};
+use loadtest::measure::{affinity::CpuList, process::Process};
 
 /// A running child.
 #[derive(Debug)]

@@ -13,9 +13,11 @@ use std::{
 
 use fanwire_ws::Kind;
 use loadtest::{
-    connection::{Connection, Opener},
-    descriptors::raise_limit,
-    endpoint::Endpoint,
+    client::{
+        connection::{Connection, Opener},
+        endpoint::Endpoint,
+    },
+    measure::descriptors::raise_limit,
 };
 use rustix::{
     buffer::spare_capacity,

@@ -19,7 +19,7 @@ use fanwire_benches::{
     report::{COLUMNS, CellRounds, Line},
     sample::{Cores, DRAIN_ROLE, Rig},
 };
-use loadtest::{affinity::CpuList, descriptors::raise_limit, machine::Machine};
+use loadtest::measure::{affinity::CpuList, descriptors::raise_limit, machine::Machine};
 use serde_json::json;
 
 fn main() -> ExitCode {

@@ -16,7 +16,7 @@ use std::{env, process::ExitCode, time::Duration};
 
 use cases::ALL;
 use kit::{Arena, Case, Setup};
-use loadtest::{descriptors::raise_limit, machine::Machine};
+use loadtest::measure::{descriptors::raise_limit, machine::Machine};
 
 fn main() -> ExitCode {
     if kit::serve_if_asked() {

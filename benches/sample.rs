@@ -7,11 +7,7 @@
 
 use std::{io, time::Duration};
 
-use loadtest::{
-    affinity::CpuList,
-    machine::Machine,
-    procstat::{Process, Softirq},
-};
+use loadtest::measure::{affinity::CpuList, machine::Machine, process::Process, softirq::Softirq};
 use serde::Serialize;
 
 use crate::{cell::Cell, child::Child, peer::Peer};

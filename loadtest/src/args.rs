@@ -9,7 +9,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::{affinity::CpuList, payload::PAYLOAD_BYTES_MIN};
+use crate::{measure::affinity::CpuList, truth::stamp::PAYLOAD_BYTES_MIN};
 
 /// Opens many subscribers, publishes to them, and checks that each message arrives once and in order.
 ///

@@ -4,20 +4,18 @@
 //! Out     a report, and an exit code that is 0 only if every message arrived once, in order and unchanged
 //! Bounds  never uses the engine it measures, so one bug cannot sit on both ends
 //! Source  docs/protocol.md
+//!
+//! The rooms, each of which uses only those above it:
+//!
+//! - `measure`: clocks and counters of processes and of the machine;
+//! - `truth`: what a message carries, so that its receiver can judge it alone;
+//! - `client`: connections, and the threads that hold them;
+//! - `report`: the figures of a run;
+//! - `scenario`: what is done to a server, one file each.
 
-pub mod affinity;
 pub mod args;
-pub mod check;
-pub mod connection;
-pub mod descriptors;
-pub mod endpoint;
-pub mod envelope;
-pub mod machine;
-pub mod payload;
-pub mod procstat;
-pub mod progress;
-pub mod publisher;
+pub mod client;
+pub mod measure;
 pub mod report;
-pub mod run;
-pub mod server;
-pub mod worker;
+pub mod scenario;
+pub mod truth;

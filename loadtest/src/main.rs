@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Parser;
-use loadtest::{args::Args, report::Report, run::run};
+use loadtest::{args::Args, report::figures::Report, scenario::fanout::run};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,

@@ -4,7 +4,7 @@ use std::{net::TcpListener, sync::atomic::AtomicBool};
 
 use crate::server::{Fault, start};
 use clap::Parser;
-use loadtest::{args::Args, check::Tally, report::Report, run::run};
+use loadtest::{args::Args, report::figures::Report, scenario::fanout::run, truth::sequence::Tally};
 
 const SUBSCRIBERS: u64 = 4;
 

@@ -12,13 +12,12 @@ use std::{
 
 use fanwire_ws::{Opcode, encode_frame};
 
-use crate::{
-    args::Args,
+use super::{
     connection::{Connection, random},
     envelope::{Envelope, Incoming},
-    payload::Stamp,
     progress::{LOOK_AGAIN, Progress},
 };
+use crate::{args::Args, truth::stamp::Stamp};
 
 /// The publishing connections of a run.
 pub struct Publishers<'r> {

@@ -19,12 +19,14 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::{
-    check::{Sequence, Tally, Verdict},
+use super::{
     connection::{Connection, Ended, OpenError, Opener},
     envelope::{Envelope, Incoming},
-    payload::Stamp,
     progress::{LOOK_AGAIN, Progress},
+};
+use crate::truth::{
+    sequence::{Sequence, Tally, Verdict},
+    stamp::Stamp,
 };
 
 /// Subscribers of one thread.

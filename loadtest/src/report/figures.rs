@@ -11,10 +11,9 @@ use serde::Serialize;
 
 use crate::{
     args::Args,
-    check::Tally,
-    machine::Machine,
-    procstat::Memory,
-    worker::{Outcome, latency_histogram},
+    client::worker::{Outcome, latency_histogram},
+    measure::{machine::Machine, process::Memory},
+    truth::sequence::Tally,
 };
 
 /// Raw readings of a run.

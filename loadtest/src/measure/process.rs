@@ -1,13 +1,11 @@
-//! Processes from outside: CPU time and memory of one process, CPU time of the kernel's softirq threads.
+//! Processes from outside: CPU time and memory of one process.
 //!
-//! In      a process id, CPU numbers
+//! In      a process id
 //! Out     nanoseconds on a CPU; bytes of memory
 //! Bounds  exact for threads that sleep when they are read; a running thread lags by up to a tick
 //! Source  proc(5): /proc/PID/task/TID/schedstat (first field), /proc/PID/smaps_rollup
 
 use std::{fs, io, path::Path, time::Duration};
-
-use crate::affinity::CpuList;
 
 /// A process that is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,40 +75,8 @@ impl Memory {
     }
 }
 
-/// The kernel's `ksoftirqd` threads of some CPUs: where a server's network work goes when there is much.
-#[derive(Clone, Debug)]
-pub struct Softirq {
-    tasks: Vec<u32>,
-}
-
-impl Softirq {
-    /// Finds the threads of these CPUs. In a container that hides kernel threads there are none.
-    ///
-    /// # Errors
-    /// /proc cannot be listed.
-    pub fn of(cpus: &CpuList) -> io::Result<Self> {
-        let names: Vec<String> = cpus.cpus().iter().map(|cpu| format!("ksoftirqd/{cpu}\n")).collect();
-        let mut tasks = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            if fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| names.contains(&comm)) {
-                tasks.push(pid);
-            }
-        }
-        Ok(Self { tasks })
-    }
-
-    /// CPU time of these threads.
-    ///
-    /// # Errors
-    /// A thread's clock cannot be read.
-    pub fn cpu(&self) -> io::Result<Duration> {
-        self.tasks.iter().map(|pid| schedstat(Path::new(&format!("/proc/{pid}")))).sum()
-    }
-}
-
 /// First field of `schedstat`: nanoseconds spent on a CPU.
-fn schedstat(task: &Path) -> io::Result<Duration> {
+pub(super) fn schedstat(task: &Path) -> io::Result<Duration> {
     let text = fs::read_to_string(task.join("schedstat"))?;
     let ns = text.split(' ').next().and_then(|field| field.parse().ok());
     ns.map(Duration::from_nanos)

@@ -17,20 +17,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::server::{Server, ServerError, default_program};
 use crate::{
-    affinity::CpuList,
     args::Args,
-    connection::{Connection, OpenError, Opener},
-    descriptors::{TooFewDescriptors, raise_limit},
-    endpoint::{Endpoint, EndpointError},
-    envelope::Envelope,
-    machine::Machine,
-    procstat::{Memory, Process, Softirq},
-    progress::Progress,
-    publisher::Publishers,
-    report::{Report, Taken},
-    server::{Server, ServerError, default_program},
-    worker::{Outcome, Worker, thread_cpu},
+    client::{
+        connection::{Connection, OpenError, Opener},
+        endpoint::{Endpoint, EndpointError},
+        envelope::Envelope,
+        progress::{LOOK_AGAIN, Progress},
+        publisher::Publishers,
+        worker::{Outcome, Worker, thread_cpu},
+    },
+    measure::{
+        affinity::CpuList,
+        descriptors::{TooFewDescriptors, raise_limit},
+        machine::Machine,
+        process::{Memory, Process},
+        softirq::Softirq,
+    },
+    report::figures::{Report, Taken},
 };
 
 /// Runs the whole test.
@@ -205,7 +210,7 @@ fn open_workers(
         .collect();
     let mut waiting = workers.len();
     while waiting > 0 {
-        match openings.recv_timeout(crate::progress::LOOK_AGAIN) {
+        match openings.recv_timeout(LOOK_AGAIN) {
             Ok(Ok(())) => waiting -= 1,
             Ok(Err(error)) => {
                 progress.fail(error.to_string());

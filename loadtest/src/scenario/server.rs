@@ -21,7 +21,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use crate::{affinity::CpuList, procstat::Process};
+use crate::measure::{affinity::CpuList, process::Process};
 
 /// A running server.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::{
+use super::{
     endpoint::{Endpoint, ports_per_source},
     envelope::{Envelope, Incoming},
 };
