@@ -9,12 +9,15 @@
 //!
 //! - `measure`: clocks and counters of processes and of the machine;
 //! - `truth`: what a message carries, so that its receiver can judge it alone;
+//! - `load`: what is sent, and when;
 //! - `client`: connections, and the threads that hold them;
-//! - `report`: the figures of a run;
+//! - `report`: the figures of a run, and what is required of them;
+//! - `args`: the command line;
 //! - `scenario`: what is done to a server, one file each.
 
 pub mod args;
 pub mod client;
+pub mod load;
 pub mod measure;
 pub mod report;
 pub mod scenario;

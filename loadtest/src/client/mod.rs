@@ -6,6 +6,7 @@
 //! Source  RFC 6455, client role
 
 pub mod connection;
+pub mod crew;
 pub mod endpoint;
 pub mod envelope;
 pub mod progress;

@@ -49,12 +49,6 @@ impl Progress {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// When that time is, or was.
-    #[must_use]
-    pub fn instant(&self, ns: u64) -> Instant {
-        self.start + Duration::from_nanos(ns)
-    }
-
     /// Counts deliveries that were read at `now_ns`.
     pub fn add_delivered(&self, count: u64, now_ns: u64) {
         self.delivered_last_ns.fetch_max(now_ns, SeqCst);

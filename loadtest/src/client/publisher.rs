@@ -1,14 +1,11 @@
 //! Publishing: bursts in turn over some connections, on schedule or as fast as they are delivered.
 //!
-//! In      connections, the arguments' pace, the run's `Progress`
+//! In      connections, streams to publish, the run's `Progress`
 //! Out     how much each connection published, and how publishing ended
 //! Bounds  one burst is encoded at a time
 //! Source  an open loop counts latency from the intended time, so a late send hides nothing
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use fanwire_ws::{Opcode, encode_frame};
 
@@ -17,86 +14,103 @@ use super::{
     envelope::{Envelope, Incoming},
     progress::{LOOK_AGAIN, Progress},
 };
-use crate::{args::Args, truth::stamp::Stamp};
+use crate::{
+    load::{
+        schedule::Schedule,
+        stream::{Pace, Stream},
+    },
+    truth::stamp::Stamp,
+};
 
 /// The publishing connections of a run.
 pub struct Publishers<'r> {
     connections: Vec<Connection>,
     published: Vec<u64>,
+    subscribers: u64,
     envelope: &'r Envelope,
     progress: &'r Progress,
-    /// An interrupt or the end of the time given.
-    is_over: &'r dyn Fn() -> bool,
     frames: Vec<u8>,
     message: Vec<u8>,
 }
 
 impl<'r> Publishers<'r> {
-    /// Takes open connections, at least one; `is_over` ends publishing early.
+    /// Takes open connections, at least one, that publish to this many subscribers.
     #[must_use]
     pub fn new(
         connections: Vec<Connection>,
+        subscribers: usize,
         envelope: &'r Envelope,
         progress: &'r Progress,
-        is_over: &'r dyn Fn() -> bool,
     ) -> Self {
         let published = vec![0; connections.len()];
-        Self { connections, published, envelope, progress, is_over, frames: Vec::new(), message: Vec::new() }
+        let subscribers = subscribers as u64;
+        Self {
+            connections,
+            published,
+            subscribers,
+            envelope,
+            progress,
+            frames: Vec::new(),
+            message: Vec::new(),
+        }
     }
 
-    /// Publishes, waits for the deliveries, and returns how much each connection published.
-    #[must_use]
-    pub fn run(mut self, args: &Args) -> Vec<u64> {
-        let subscribers = args.subscribers.get() as u64;
-        let patience = Duration::from_secs(args.patience);
-        let mut left = args.publishes();
-        let mut intended_ns = self.progress.now_ns();
+    /// Publishes a stream, and waits until it has arrived. `is_over`, an interrupt or the end of the time
+    /// given, ends publishing early; what was published is waited for all the same.
+    pub fn run(&mut self, stream: &Stream, is_over: &dyn Fn() -> bool) {
+        let mut left = stream.publishes_max;
+        let mut schedule = match stream.pace {
+            Pace::Open { per_s } => Some(Schedule::new(self.progress.now_ns(), per_s / stream.burst as f64)),
+            Pace::Closed => None,
+        };
         for turn in (0..self.connections.len()).cycle() {
-            let is_due = match args.burst_interval() {
-                Some(_) => self.wait_until(self.progress.instant(intended_ns)),
-                None => {
-                    let is_due = self.wait_delivered(self.published_total() * subscribers, patience);
-                    intended_ns = self.progress.now_ns();
-                    is_due
-                }
+            let due_ns = match &schedule {
+                Some(schedule) => self.wait_until(schedule.due_ns(), is_over),
+                None => self.wait_delivered(stream.patience, is_over),
             };
-            let count = left.min(args.burst.get() as u64);
-            if !is_due || count == 0 || !self.publish(turn, count, intended_ns, args.payload_bytes) {
+            let count = left.min(stream.burst);
+            let Some(intended_ns) = due_ns.filter(|_| count > 0) else { break };
+            if !self.publish(turn, count, intended_ns, stream.payload_bytes) {
                 break;
             }
             left -= count;
-            if let Some(interval) = args.burst_interval() {
-                intended_ns += nanoseconds(interval);
+            if let Some(schedule) = &mut schedule {
+                schedule.advance();
             }
         }
         // After an interrupt too: what was published is still on its way.
-        let (progress, goal) = (self.progress, self.published_total() * subscribers);
-        progress.wait_delivered(goal, patience, || !self.hear_all());
-        self.published
+        self.wait_delivered(stream.patience, &|| false);
     }
 
-    fn published_total(&self) -> u64 {
-        self.published.iter().sum()
+    /// Messages published so far, by connection.
+    #[must_use]
+    pub fn published(&self) -> &[u64] {
+        &self.published
     }
 
-    fn wait_delivered(&mut self, goal: u64, patience: Duration) -> bool {
-        let (progress, is_over) = (self.progress, self.is_over);
-        progress.wait_delivered(goal, patience, || is_over() || !self.hear_all()) && !is_over()
+    /// Waits until all that was published has arrived; now, or `None` if the run ended meanwhile.
+    fn wait_delivered(&mut self, patience: Duration, is_over: &dyn Fn() -> bool) -> Option<u64> {
+        let progress = self.progress;
+        let goal = self.published.iter().sum::<u64>() * self.subscribers;
+        let is_delivered = progress.wait_delivered(goal, patience, || is_over() || !self.hear_all());
+        (is_delivered && !is_over()).then(|| progress.now_ns())
     }
 
-    /// Sleeps until `instant`; false if the run ended meanwhile.
-    fn wait_until(&mut self, instant: Instant) -> bool {
-        while !self.progress.is_failed() && !(self.is_over)() {
-            let left = instant.saturating_duration_since(Instant::now());
+    /// Sleeps until `due_ns`, and answers it; `None` if the run ended meanwhile.
+    fn wait_until(&mut self, due_ns: u64, is_over: &dyn Fn() -> bool) -> Option<u64> {
+        while !self.progress.is_failed() && !is_over() {
+            let left = Duration::from_nanos(due_ns.saturating_sub(self.progress.now_ns()));
             if left.is_zero() {
-                return true;
+                return Some(due_ns);
             }
             if !self.hear_all() {
-                return false;
+                return None;
             }
-            thread::sleep(instant.saturating_duration_since(Instant::now()).min(LOOK_AGAIN));
+            thread::sleep(
+                Duration::from_nanos(due_ns.saturating_sub(self.progress.now_ns())).min(LOOK_AGAIN),
+            );
         }
-        false
+        None
     }
 
     /// Sends a burst on connection `turn`; false if that failed.
@@ -152,8 +166,4 @@ impl<'r> Publishers<'r> {
         self.progress.fail(failure);
         false
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

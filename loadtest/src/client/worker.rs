@@ -5,7 +5,7 @@
 //! Bounds  one epoll set and one receive buffer per worker; nothing is kept per message
 //! Source  epoll(7), level-triggered
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
 use hdrhistogram::Histogram;
 use rustix::{
@@ -16,7 +16,6 @@ use rustix::{
     },
     fd::OwnedFd,
     io::Errno,
-    time::{ClockId, clock_gettime},
 };
 
 use super::{
@@ -24,9 +23,12 @@ use super::{
     envelope::{Envelope, Incoming},
     progress::{LOOK_AGAIN, Progress},
 };
-use crate::truth::{
-    sequence::{Sequence, Tally, Verdict},
-    stamp::Stamp,
+use crate::{
+    measure::latency::latency_histogram,
+    truth::{
+        sequence::{Sequence, Tally, Verdict},
+        stamp::Stamp,
+    },
 };
 
 /// Subscribers of one thread.
@@ -42,13 +44,11 @@ pub struct Outcome {
     pub latency_ns: Histogram<u64>,
     /// Sums over its subscribers.
     pub tally: Tally,
-    /// The thread's CPU time while it received.
-    pub cpu: Duration,
 }
 
 impl Default for Outcome {
     fn default() -> Self {
-        Self { latency_ns: latency_histogram(), tally: Tally::default(), cpu: Duration::ZERO }
+        Self { latency_ns: latency_histogram(), tally: Tally::default() }
     }
 }
 
@@ -92,7 +92,6 @@ impl Worker {
     /// Receives until the run is finished.
     #[must_use]
     pub fn run(mut self) -> Outcome {
-        let cpu_before = thread_cpu();
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AGAIN.subsec_nanos()) };
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -119,7 +118,7 @@ impl Worker {
         };
         let mut tally = self.judge.tally;
         tally.missing = self.subscribers.iter().map(|subscriber| subscriber.missing(published)).sum();
-        Outcome { latency_ns: self.judge.latency_ns, tally, cpu: thread_cpu().saturating_sub(cpu_before) }
+        Outcome { latency_ns: self.judge.latency_ns, tally }
     }
 }
 
@@ -183,26 +182,7 @@ fn socket(error: Errno) -> OpenError {
     OpenError::Socket(error.into())
 }
 
-/// An empty histogram of nanoseconds.
-///
-/// # Panics
-/// Never: its bounds are constants that it accepts.
-#[must_use]
-pub fn latency_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS).expect("constant bounds are sound")
-}
-
-/// CPU time of the calling thread.
-#[must_use]
-pub fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
-}
-
 const EVENTS_MAX: usize = 256;
 
 /// Some hundred messages of common length, and a piece of a long one.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Latencies up to a minute, to three digits. Above that the run counts as stalled anyway.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
-const LATENCY_DIGITS: u8 = 3;

@@ -7,6 +7,8 @@
 
 pub mod affinity;
 pub mod descriptors;
+pub mod latency;
 pub mod machine;
 pub mod process;
+pub mod reading;
 pub mod softirq;

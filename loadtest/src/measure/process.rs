@@ -5,7 +5,7 @@
 //! Bounds  exact for threads that sleep when they are read; a running thread lags by up to a tick
 //! Source  proc(5): /proc/PID/task/TID/schedstat (first field), /proc/PID/smaps_rollup
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
 /// A process that is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +32,26 @@ impl Process {
     /// # Errors
     /// The process has gone or belongs to somebody else.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let mut total = Duration::ZERO;
+        Ok(self.threads()?.values().sum())
+    }
+
+    /// CPU time of each thread that lives now, by its id.
+    ///
+    /// # Errors
+    /// As `cpu`.
+    pub fn threads(&self) -> io::Result<BTreeMap<u32, Duration>> {
+        let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            match schedstat(&task?.path()) {
-                Ok(cpu) => total += cpu,
+            let task = task?;
+            let Some(id) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            match schedstat(&task.path()) {
+                Ok(cpu) => drop(threads.insert(id, cpu)),
                 // A thread may end between the listing and the read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(total)
+        Ok(threads)
     }
 
     /// User memory of the process.

@@ -1,8 +1,141 @@
-//! Reports: what a run has shown.
+//! Reports: the figures of a run, for people and as JSON.
 //!
-//! In      what a scenario has taken
-//! Out     figures, as text and as JSON
+//! In      what a scenario has measured
+//! Out     lines of text, one JSON object, and whether the run is a success
 //! Bounds  none
 //! Source  none
 
 pub mod figures;
+mod json;
+pub mod require;
+mod text;
+pub mod unit;
+pub mod values;
+
+use serde_json::Value;
+
+use crate::truth::sequence::Tally;
+use figures::{Figure, Section};
+use require::{Judgement, Requirement};
+use values::Values;
+
+/// What a run has shown.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its name on the command line.
+    pub scenario: &'static str,
+    /// What was asked for.
+    pub settings: Vec<(&'static str, Value)>,
+    /// Which figures there are.
+    pub sections: &'static [Section],
+    /// What they are.
+    pub values: Values,
+    /// What arrived, and what did not.
+    pub tally: Tally,
+    /// What a reader has to know to read the figures right.
+    pub notes: Vec<String>,
+    /// The requirements, judged.
+    pub judgements: Vec<Judgement>,
+    /// Whether anything happened to be measured.
+    pub is_measured: bool,
+    /// The user ended the run.
+    pub is_interrupted: bool,
+    /// What went wrong.
+    pub failure: Option<String>,
+}
+
+impl Report {
+    /// The value of a figure; `None` if it was not measured.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.values.get(name)
+    }
+
+    /// Judges the figures by what the user requires of them.
+    #[must_use]
+    pub fn judged(mut self, requirements: &[Requirement]) -> Self {
+        let judged = requirements.iter().map(|requirement| requirement.judge(self.value(requirement.name())));
+        self.judgements = judged.collect();
+        self
+    }
+
+    /// Adds the cause of a failure that was seen from outside; it stands before what it led to.
+    #[must_use]
+    pub fn with_failure(mut self, cause: String) -> Self {
+        self.failure = Some(match self.failure {
+            Some(seen) => format!("{cause}; {seen}"),
+            None => cause,
+        });
+        self
+    }
+
+    /// Whether something was measured, and every message arrived once, in order and unchanged.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failure.is_none() && self.is_measured && self.tally.is_clean()
+    }
+
+    /// Whether the figures are all that the user requires.
+    #[must_use]
+    pub fn is_as_required(&self) -> bool {
+        self.judgements.iter().all(|judgement| judgement.is_met)
+    }
+
+    /// Whether this program was the bottleneck, so that rates and latencies are its own.
+    #[must_use]
+    pub fn is_client_bound(&self) -> bool {
+        self.value("client_cpu").is_some_and(|share| share > SATURATION_MAX)
+    }
+
+    /// Whether a figure is to be read with that in mind.
+    fn is_marked(&self, figure: &Figure) -> bool {
+        figure.is_pace && self.is_client_bound()
+    }
+}
+
+/// Of its CPUs, or of one by its busiest thread; above this the client decides the figures.
+const SATURATION_MAX: f64 = 0.9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a small run without an observed server.
+    pub(super) fn report() -> Report {
+        let mut values = Values::default();
+        values.set("p99", 5e6);
+        Report {
+            scenario: "fanout",
+            settings: vec![("subscribers", 3.into()), ("pace", "closed".into())],
+            sections: figures::FANOUT,
+            values,
+            tally: Tally::default(),
+            notes: Vec::new(),
+            judgements: Vec::new(),
+            is_measured: true,
+            is_interrupted: false,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn a_report_is_clean_only_if_something_was_measured_and_nothing_was_wrong() {
+        assert!(report().is_clean());
+        assert!(!Report { is_measured: false, ..report() }.is_clean());
+        assert!(!report().with_failure("x".to_owned()).is_clean());
+        assert!(!Report { tally: Tally { missing: 1, ..Tally::default() }, ..report() }.is_clean());
+    }
+
+    #[test]
+    fn requirements_are_judged_by_the_measured_values() {
+        let required = |text| Requirement::parse(text, figures::FANOUT).unwrap();
+        assert!(report().judged(&[required("p99<=5ms")]).is_as_required());
+        assert!(!report().judged(&[required("p99<=5ms"), required("lost==0")]).is_as_required());
+    }
+
+    #[test]
+    fn a_cause_stands_before_what_it_led_to() {
+        let report = report().with_failure("second".to_owned()).with_failure("first".to_owned());
+        assert_eq!(report.failure.as_deref(), Some("first; second"));
+    }
+}

@@ -1,9 +1,25 @@
 //! Scenarios: what is done to a server, one file each.
 //!
-//! In      arguments that have been checked
+//! In      arguments that have been checked; a flag that an interrupt sets
 //! Out     a report, or why there is none
 //! Bounds  each its own
 //! Source  none
 
 pub mod fanout;
+pub mod ground;
 pub mod server;
+
+use std::sync::atomic::AtomicBool;
+
+use crate::{args::Scenario, report::Report};
+use ground::RunError;
+
+/// Runs the scenario that was asked for.
+///
+/// # Errors
+/// Nothing could be measured.
+pub fn run(scenario: &Scenario, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
+    match scenario {
+        Scenario::Fanout(args) => fanout::run(args, is_interrupted),
+    }
+}

@@ -32,14 +32,21 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Figures without a value, by name.
+fn not_measured(json: &str) -> Vec<String> {
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let figures = report["figures"].as_object().unwrap().iter();
+    figures.filter(|(_, figure)| figure["value"].is_null()).map(|(name, _)| name.clone()).collect()
+}
+
 #[test]
 fn a_clean_run_is_0_and_writes_its_report() {
     let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clean.json");
     let output = loadtest(&["--url", &start(Fault::None), "--json", json.to_str().unwrap()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("missing 0, reordered 0, duplicated 0"));
+    assert!(text(&output.stdout).contains("lost 0, duplicated 0, reordered 0"));
     let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-    assert_eq!(report["tally"]["delivered"], 30);
+    assert_eq!(report["figures"]["delivered"]["value"], 30.0);
 }
 
 #[test]
@@ -47,6 +54,31 @@ fn a_faulty_server_is_1() {
     let output = loadtest(&["--url", &start(Fault::Duplicate)]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("FAILED"));
+}
+
+#[test]
+fn a_requirement_that_is_not_met_is_3_and_each_has_its_line() {
+    let required = ["--require", "lost==0", "--require", "p50<1ns", "--require", "server_cpus<9"];
+    let output = loadtest(&[&["--url", &start(Fault::None)], &required[..]].concat());
+    assert_eq!(output.status.code(), Some(3));
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("required   lost==0: met, 0\n"), "{stdout}");
+    assert!(stdout.contains("required   p50<1ns: NOT MET, "), "{stdout}");
+    assert!(stdout.contains("required   server_cpus<9: NOT MET, not measured\n"), "{stdout}");
+}
+
+#[test]
+fn requirements_that_are_met_change_nothing() {
+    let output = loadtest(&["--url", &start(Fault::None), "--require", "delivered==30"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_requirement_that_cannot_be_read_is_refused_before_anything_is_started() {
+    let output = loadtest(&["--server", "/nonexistent", "--require", "latency<5ms"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("'latency<5ms'") && stderr.contains("p99.9"), "{stderr}");
 }
 
 #[test]
@@ -59,10 +91,11 @@ fn nothing_measured_is_2() {
 #[test]
 fn a_server_of_our_own_is_started_observed_and_ended() {
     let program = script("own.sh", &format!("listening on {}", start(Fault::None)), "exec sleep 600");
-    let output = loadtest(&["--server", program.to_str().unwrap(), "--", "--flag"]);
-    let stdout = text(&output.stdout);
-    assert!(output.status.success(), "{stdout}{}", text(&output.stderr));
-    assert!(stdout.contains("us CPU per delivered frame") && stdout.contains("B anonymous"), "{stdout}");
+    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join("own.json");
+    let json = json.to_str().unwrap();
+    let output = loadtest(&["--server", program.to_str().unwrap(), "--json", json, "--", "--flag"]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(not_measured(json), [""; 0]);
 }
 
 #[test]
@@ -80,7 +113,7 @@ fn an_interrupt_ends_with_the_report_of_what_was_delivered() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let stdout = text(&output.stdout);
-    assert!(stdout.contains("missing 0") && stdout.contains("interrupted after"), "{stdout}");
+    assert!(stdout.contains("lost 0") && stdout.contains("interrupted after"), "{stdout}");
 }
 
 #[test]

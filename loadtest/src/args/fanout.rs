@@ -1,0 +1,118 @@
+//! Arguments of the fan-out.
+//!
+//! In      the command line
+//! Out     `Fanout`, whose numbers have been checked
+//! Bounds  each number's range stands at its option
+//! Source  none
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::Args;
+
+use super::{
+    numbers::{payload_bytes, rate, seconds},
+    output::Output,
+    target::Target,
+};
+
+/// Opens many subscribers of one topic, publishes to them, and checks that each message arrives once and in order.
+#[derive(Clone, Debug, Args)]
+pub struct Fanout {
+    /// Topic that all subscribers subscribe to
+    #[arg(long, default_value = "load")]
+    pub topic: String,
+
+    /// Connections that subscribe
+    #[arg(long, default_value = "1000")]
+    pub subscribers: NonZeroUsize,
+
+    /// Messages to deliver, over all subscribers (rounded up to whole publishes)
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: u64,
+
+    /// Length of each message's data, a JSON string
+    #[arg(long, default_value_t = 128, value_parser = payload_bytes)]
+    pub payload_bytes: usize,
+
+    /// Publishes per second, sent on schedule whatever the server does; 0: the next burst leaves when
+    /// everyone has the last one
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    pub rate: f64,
+
+    /// Connections that publish, in turn
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub publishers: u16,
+
+    /// Messages published at once
+    #[arg(long, default_value = "1")]
+    pub burst: NonZeroUsize,
+
+    /// Seconds after which publishing ends, done or not
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    pub duration: Duration,
+
+    /// Seconds without any delivery after which what is missing counts as lost
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub patience: Duration,
+
+    /// Threads that receive [default: one per CPU it may run on, less one for the server]
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
+
+    /// The server under load.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl Fanout {
+    /// Messages to publish: each is delivered to every subscriber.
+    #[must_use]
+    pub fn publishes(&self) -> u64 {
+        self.messages.div_ceil(self.subscribers.get() as u64)
+    }
+
+    /// All connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.subscribers.get() + usize::from(self.publishers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{
+        super::{Cli, Scenario},
+        *,
+    };
+
+    fn args(line: &str) -> Result<Fanout, clap::Error> {
+        let Scenario::Fanout(args) = Cli::try_parse_from(line.split_whitespace())?.scenario();
+        Ok(args)
+    }
+
+    #[test]
+    fn the_default_is_two_million_deliveries_to_a_thousand() {
+        let args = args("loadtest").unwrap();
+        assert_eq!((args.subscribers.get(), args.publishes()), (1000, 2000));
+    }
+
+    #[test]
+    fn publishes_are_rounded_up_to_whole_ones() {
+        let args = args("loadtest --subscribers 3 --messages 10").unwrap();
+        assert_eq!((args.publishes(), args.connections()), (4, 4));
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        for wrong in ["--payload-bytes 53", "--rate -1", "--rate nan", "--subscribers 0", "--messages 0"] {
+            assert!(args(&format!("loadtest {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(args("loadtest --url ws://h --pin-server 0").is_err());
+    }
+}

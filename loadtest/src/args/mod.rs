@@ -1,0 +1,125 @@
+//! Arguments: what the command line asks for.
+//!
+//! In      the command line
+//! Out     a scenario with its settings, and requirements whose names and units have been checked
+//! Bounds  each number's range stands at its option
+//! Source  none
+
+pub mod fanout;
+mod numbers;
+pub mod output;
+pub mod target;
+
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+
+use crate::report::{
+    figures::{self, Section},
+    require::{Requirement, RequirementError},
+};
+use fanout::Fanout;
+use output::Output;
+
+/// Loads a WebSocket server, and checks that each message arrives once, in order and unchanged.
+///
+/// Without a scenario it is `fanout`. Without --url it starts the server itself.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "loadtest", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    scenario: Option<Scenario>,
+    #[command(flatten)]
+    bare: Fanout,
+}
+
+/// What is done to the server.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Scenario {
+    /// Many subscribers of one topic, and publishes to them
+    Fanout(Fanout),
+}
+
+impl Cli {
+    /// Reads this program's command line; ends the process if it is wrong, or asks for help.
+    #[must_use]
+    pub fn parse_or_exit() -> (Scenario, Vec<Requirement>) {
+        let scenario = Self::parse().scenario();
+        match scenario.requirements() {
+            Ok(requirements) => (scenario, requirements),
+            Err(error) => Self::command().error(ErrorKind::ValueValidation, error).exit(),
+        }
+    }
+
+    /// The scenario asked for: without a name it is `fanout`.
+    #[must_use]
+    pub fn scenario(self) -> Scenario {
+        self.scenario.unwrap_or(Scenario::Fanout(self.bare))
+    }
+}
+
+impl Scenario {
+    /// Where its results go.
+    #[must_use]
+    pub fn output(&self) -> &Output {
+        match self {
+            Self::Fanout(args) => &args.output,
+        }
+    }
+
+    /// The figures of its report.
+    #[must_use]
+    pub fn sections(&self) -> &'static [Section] {
+        match self {
+            Self::Fanout(_) => figures::FANOUT,
+        }
+    }
+
+    /// What the user requires of them.
+    ///
+    /// # Errors
+    /// The first requirement that is none, or not of this scenario.
+    pub fn requirements(&self) -> Result<Vec<Requirement>, RequirementError> {
+        self.output().require.iter().map(|text| Requirement::parse(text, self.sections())).collect()
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every message arrived once, in order and unchanged, and all requirements are met
+  1  a message did not, or the run failed half-way
+  2  nothing was measured: wrong arguments, no server, no connections
+  3  a requirement is not met
+  130  interrupted; the report is of what was measured until then";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Scenario, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(Cli::scenario)
+    }
+
+    #[test]
+    fn the_bare_name_is_a_fanout_with_all_its_options() {
+        let rest = "--subscribers 7 --json x --require lost==0 -- --driver epoll";
+        for line in [format!("loadtest {rest}"), format!("loadtest fanout {rest}")] {
+            let Scenario::Fanout(args) = parse(&line).unwrap();
+            assert_eq!(args.subscribers.get(), 7);
+            assert_eq!(args.target.server_args, ["--driver", "epoll"]);
+            assert_eq!(args.output.require, ["lost==0"]);
+        }
+        let Scenario::Fanout(args) = parse("loadtest").unwrap();
+        assert_eq!(args.subscribers.get(), 1000);
+    }
+
+    #[test]
+    fn options_before_a_scenario_are_refused_and_not_forgotten() {
+        assert!(parse("loadtest --subscribers 7 fanout").is_err());
+    }
+
+    #[test]
+    fn requirements_are_of_the_scenario() {
+        assert_eq!(parse("loadtest --require p99<5ms").unwrap().requirements().unwrap().len(), 1);
+        let error = parse("loadtest --require p98<5ms").unwrap().requirements().unwrap_err();
+        assert!(error.to_string().contains("p99.99"), "{error}");
+    }
+}

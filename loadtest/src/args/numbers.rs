@@ -1,0 +1,72 @@
+//! Numbers on the command line that several scenarios take.
+//!
+//! In      text
+//! Out     a number in its range, or what the range is
+//! Bounds  payloads of 16 MiB, 10^9 a second, a day
+//! Source  none
+
+use std::time::Duration;
+
+use crate::truth::stamp::PAYLOAD_BYTES_MIN;
+
+/// Length of a message's data.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn payload_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("must be {PAYLOAD_BYTES_MIN} (the stamp) to {PAYLOAD_BYTES_MAX} bytes")),
+    }
+}
+
+/// A number per second.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate == 0.0 || (RATE_MIN..=RATE_MAX).contains(&rate) => Ok(rate),
+        _ => Err(format!("must be 0 (no schedule) or a number per second, {RATE_MIN} to {RATE_MAX}")),
+    }
+}
+
+/// A time that is over some time.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (SECONDS_MIN..=SECONDS_MAX).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("must be seconds, {SECONDS_MIN} to {SECONDS_MAX}")),
+    }
+}
+
+const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+
+/// Below one in a day nothing happens.
+const RATE_MIN: f64 = 1.0 / SECONDS_MAX;
+const RATE_MAX: f64 = 1e9;
+
+const SECONDS_MIN: f64 = 0.001;
+const SECONDS_MAX: f64 = 86_400.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_range_say_the_range() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(rate("0"), Ok(0.0));
+        for wrong in ["0", "-1", "nan", "inf", "1e5", "x", ""] {
+            assert!(seconds(wrong).unwrap_err().contains("86400"), "{wrong}");
+        }
+        for wrong in ["-1", "nan", "inf", "2e9", "1e-9"] {
+            assert!(rate(wrong).unwrap_err().contains("per second"), "{wrong}");
+        }
+        for wrong in ["53", "16777217", "-1", "1.5"] {
+            assert!(payload_bytes(wrong).unwrap_err().contains("54"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Arguments about the results: where they go, and what they must be.
+//!
+//! In      the command line
+//! Out     `Output`
+//! Bounds  requirements are only text here: their names depend on the scenario
+//! Source  none
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What becomes of the figures.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Results")]
+pub struct Output {
+    /// Also write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// What a figure of the report must be, such as 'p99<5ms' or 'lost==0'; else the exit code is 3.
+    /// May be given more than once
+    #[arg(long, value_name = "'NAME<VALUE'")]
+    pub require: Vec<String>,
+}

@@ -1,0 +1,9 @@
+//! Load: how much is sent, and when.
+//!
+//! In      rates, bursts, counts
+//! Out     intended times
+//! Bounds  counts and times are limits, never goals without end
+//! Source  none
+
+pub mod schedule;
+pub mod stream;

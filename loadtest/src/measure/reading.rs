@@ -1,0 +1,157 @@
+//! Readings: all clocks at one moment, and what was spent between two.
+//!
+//! In      the server's process, if it can be observed, and its CPUs
+//! Out     CPU time of server, softirq threads, this program and the machine
+//! Bounds  right for processes that keep their threads: see `process`
+//! Source  none
+
+use std::{collections::BTreeMap, io, time::Duration, time::Instant};
+
+use super::{affinity::CpuList, machine::Machine, process::Process, softirq::Softirq};
+
+/// What is read.
+#[derive(Clone, Debug)]
+pub struct Clocks {
+    server: Option<Process>,
+    softirq: Softirq,
+}
+
+impl Clocks {
+    /// Of this server, which runs on these CPUs.
+    ///
+    /// # Errors
+    /// /proc cannot be listed.
+    pub fn new(server: Option<Process>, server_cpus: &CpuList) -> io::Result<Self> {
+        Ok(Self { server, softirq: Softirq::of(server_cpus)? })
+    }
+
+    /// Reads them now.
+    ///
+    /// # Errors
+    /// /proc cannot be read. A server that is gone is no error: it only has no clock any more.
+    pub fn read(&self) -> io::Result<Reading> {
+        Ok(Reading {
+            at: Instant::now(),
+            server_cpu: self.server.and_then(|server| server.cpu().ok()),
+            softirq_cpu: self.softirq.cpu()?,
+            client_threads: Process::current().threads()?,
+            machine: Machine::read()?,
+        })
+    }
+}
+
+/// All clocks at one moment.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    at: Instant,
+    server_cpu: Option<Duration>,
+    softirq_cpu: Duration,
+    client_threads: BTreeMap<u32, Duration>,
+    machine: Machine,
+}
+
+impl Reading {
+    /// What was spent from this reading to a later one.
+    #[must_use]
+    pub fn until(&self, later: &Self) -> Spent {
+        let softirq_cpu = later.softirq_cpu.saturating_sub(self.softirq_cpu);
+        let server_threads = later.server_cpu.zip(self.server_cpu);
+        let of_thread = |(id, cpu): (&u32, &Duration)| {
+            cpu.saturating_sub(self.client_threads.get(id).copied().unwrap_or_default())
+        };
+        Spent {
+            elapsed: later.at.saturating_duration_since(self.at),
+            server_cpu: server_threads.map(|(after, before)| after.saturating_sub(before) + softirq_cpu),
+            softirq_cpu,
+            client_cpu: later.client_threads.iter().map(of_thread).sum(),
+            client_busiest: later.client_threads.iter().map(of_thread).max().unwrap_or_default(),
+            before: self.machine,
+            after: later.machine,
+        }
+    }
+}
+
+/// Differences of two readings.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// Between them.
+    pub elapsed: Duration,
+    /// Of the server's threads and the softirq threads of its CPUs, if it could be observed.
+    pub server_cpu: Option<Duration>,
+    /// Of the softirq threads alone.
+    pub softirq_cpu: Duration,
+    /// Of this program.
+    pub client_cpu: Duration,
+    /// Of its busiest thread.
+    pub client_busiest: Duration,
+    /// The machine at the first reading.
+    pub before: Machine,
+    /// And at the second.
+    pub after: Machine,
+}
+
+impl Spent {
+    /// Time that all CPUs of the machine worked.
+    #[must_use]
+    pub fn machine_cpu(&self) -> Duration {
+        self.after.busy.saturating_sub(self.before.busy)
+    }
+
+    /// TCP segments with data that the machine sent.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        self.after.tcp_data_segments_sent.saturating_sub(self.before.tcp_data_segments_sent)
+    }
+
+    /// The part of the machine's CPU time that a hypervisor took, 0 to 1.
+    #[must_use]
+    pub fn steal(&self) -> f64 {
+        let steal = self.after.steal.saturating_sub(self.before.steal).as_secs_f64();
+        let wanted = steal + self.machine_cpu().as_secs_f64();
+        if wanted > 0.0 { steal / wanted } else { 0.0 }
+    }
+
+    /// How near this program was to its limit, 0 to 1: with its busiest thread, or with all its CPUs.
+    #[must_use]
+    pub fn client_saturation(&self, client_cpus: usize) -> f64 {
+        let of_all = self.client_cpu.as_secs_f64() / client_cpus.max(1) as f64;
+        let busiest = of_all.max(self.client_busiest.as_secs_f64());
+        if self.elapsed.is_zero() { 0.0 } else { busiest / self.elapsed.as_secs_f64() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(at: Instant, server_ms: u64, threads: &[(u32, u64)]) -> Reading {
+        Reading {
+            at,
+            server_cpu: Some(Duration::from_millis(server_ms)),
+            softirq_cpu: Duration::from_millis(server_ms / 10),
+            client_threads: threads.iter().map(|&(id, ms)| (id, Duration::from_millis(ms))).collect(),
+            machine: Machine::default(),
+        }
+    }
+
+    #[test]
+    fn differences_are_per_thread_and_with_softirq() {
+        let start = Instant::now();
+        let before = reading(start, 100, &[(1, 50), (2, 10)]);
+        // Thread 2 has ended, thread 3 is new.
+        let after = reading(start + Duration::from_millis(100), 200, &[(1, 110), (3, 40)]);
+        let spent = before.until(&after);
+        assert_eq!(spent.server_cpu, Some(Duration::from_millis(110)));
+        assert_eq!(spent.client_cpu, Duration::from_millis(100));
+        assert_eq!(spent.client_busiest, Duration::from_millis(60));
+        assert_eq!(spent.client_saturation(1), 1.0);
+        assert_eq!(spent.client_saturation(2), 0.6);
+    }
+
+    #[test]
+    fn a_server_that_is_gone_has_no_clock_and_is_no_error() {
+        let clocks = Clocks::new(Some(Process::new(u32::MAX)), &CpuList::current().unwrap()).unwrap();
+        let (before, after) = (clocks.read().unwrap(), clocks.read().unwrap());
+        assert_eq!(before.until(&after).server_cpu, None);
+    }
+}

@@ -1,0 +1,151 @@
+//! The ground a scenario stands on: a server, a way to connect to it, and its clocks.
+//!
+//! In      the arguments about the server
+//! Out     a `Ground`; at the end, how the server ended if it did
+//! Bounds  a server started here has 10 s to say its URL, and dies with the ground
+//! Source  none
+
+use std::{io, time::Duration};
+
+use super::server::{Server, ServerError, default_program};
+use crate::{
+    args::target::Target,
+    client::{
+        connection::{OpenError, Opener},
+        endpoint::{Endpoint, EndpointError},
+    },
+    measure::{
+        affinity::CpuList,
+        descriptors::{TooFewDescriptors, raise_limit},
+        process::{Memory, Process},
+        reading::{Clocks, Reading},
+    },
+    report::Report,
+};
+
+/// A server that can be loaded and watched.
+#[derive(Debug)]
+pub struct Ground {
+    server: Option<Server>,
+    observed: Option<Process>,
+    clocks: Clocks,
+    /// Opens connections to it.
+    pub opener: Opener,
+    /// How many CPUs this program may use.
+    pub client_cpus: usize,
+    /// Whether it may use them all: the server has others.
+    pub is_client_pinned: bool,
+}
+
+impl Ground {
+    /// Starts the server if there is none, pins this thread, and makes room for `connections`.
+    ///
+    /// # Errors
+    /// No server, a URL that is none, not enough descriptors.
+    pub fn prepare(target: &Target, connections: usize) -> Result<Self, RunError> {
+        raise_limit(connections)?;
+        if let Some(cpus) = &target.pin_client {
+            cpus.pin_current_thread().map_err(RunError::Pin)?;
+        }
+        let server = match &target.url {
+            Some(_) => None,
+            None => Some(start_server(target)?),
+        };
+        let observed = match &server {
+            Some(server) => Some(server.process()),
+            None => target.server_pid.map(Process::new),
+        };
+        let current = CpuList::current().map_err(RunError::Proc)?;
+        let clocks =
+            Clocks::new(observed, target.pin_server.as_ref().unwrap_or(&current)).map_err(RunError::Proc)?;
+        let opener = Opener::new(endpoint(target, server.as_ref())?).map_err(RunError::Proc)?;
+        let is_client_pinned = target.pin_client.is_some();
+        Ok(Self { server, observed, clocks, opener, client_cpus: current.cpus().len(), is_client_pinned })
+    }
+
+    /// Reads all clocks now.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub fn read(&self) -> Result<Reading, RunError> {
+        self.clocks.read().map_err(RunError::Proc)
+    }
+
+    /// The server's memory now, if it is observed.
+    ///
+    /// # Errors
+    /// /proc cannot be read, or the server is gone.
+    pub fn memory(&self) -> Result<Option<Memory>, RunError> {
+        self.observed.map(|process| process.memory().map_err(RunError::Proc)).transpose()
+    }
+
+    /// Threads that hold connections: one per CPU this program may use, less one for the server.
+    #[must_use]
+    pub fn threads(&self, wanted: Option<usize>, connections: usize) -> usize {
+        let spare = if self.is_client_pinned { self.client_cpus } else { self.client_cpus - 1 };
+        wanted.unwrap_or(spare.max(1)).min(connections)
+    }
+
+    /// Adds to what a scenario has shown how the server ended, if it did.
+    ///
+    /// # Errors
+    /// Those of `ran`.
+    pub fn end(mut self, ran: Result<Report, RunError>) -> Result<Report, RunError> {
+        let wait = if ran.as_ref().is_ok_and(Report::is_clean) { Duration::ZERO } else { ENDING_WAIT };
+        match (ran, self.server.as_mut().and_then(|server| server.ended(wait))) {
+            (Ok(report), Some(status)) => Ok(report.with_failure(format!("the server ended ({status})"))),
+            (Err(error), Some(status)) => {
+                Err(RunError::ServerEnded { status: status.to_string(), error: Box::new(error) })
+            }
+            (ran, None) => ran,
+        }
+    }
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Of the limit on open files.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+    /// Of the URL.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// Of the server we start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Of a connection.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The server ended while connections were opened.
+    #[error("the server ended ({status}); before that: {error}")]
+    ServerEnded {
+        /// How.
+        status: String,
+        /// What was seen of it.
+        error: Box<RunError>,
+    },
+    /// Of --pin-client.
+    #[error("--pin-client: {0}")]
+    Pin(#[source] io::Error),
+    /// Of /proc.
+    #[error("cannot observe the server: {0}")]
+    Proc(#[source] io::Error),
+}
+
+fn start_server(target: &Target) -> Result<Server, ServerError> {
+    let program = target.server.clone().unwrap_or_else(default_program);
+    Server::start(&program, &target.server_args, target.pin_server.as_ref())
+}
+
+fn endpoint(target: &Target, server: Option<&Server>) -> Result<Endpoint, EndpointError> {
+    let url = target.url.as_deref().or(server.map(Server::url)).unwrap_or_default();
+    let endpoint = Endpoint::parse(url)?;
+    Ok(match &target.query {
+        Some(query) => endpoint.with_query(query),
+        None => endpoint,
+    })
+}
+
+/// Between the first thing seen of a server that dies and its end.
+const ENDING_WAIT: Duration = Duration::from_millis(500);
