@@ -47,7 +47,11 @@ pub struct Fanout {
     #[arg(long, default_value = "1")]
     pub burst: NonZeroUsize,
 
-    /// Seconds after which publishing ends, done or not
+    /// Seconds of publishing at the same pace before that: checked, but in no latency, rate or CPU figure
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub warm_up: Option<Duration>,
+
+    /// Seconds after which publishing ends, done or not; the warm-up is not in it
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub duration: Duration,
 

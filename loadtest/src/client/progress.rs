@@ -22,6 +22,7 @@ pub struct Progress {
     delivered: AtomicU64,
     delivered_last_ns: AtomicU64,
     goal: AtomicU64,
+    measured_from_ns: AtomicU64,
     is_failed: AtomicBool,
     failure: Mutex<Option<String>>,
     published: OnceLock<Vec<u64>>,
@@ -37,6 +38,7 @@ impl Progress {
             delivered: AtomicU64::new(0),
             delivered_last_ns: AtomicU64::new(0),
             goal: AtomicU64::new(u64::MAX),
+            measured_from_ns: AtomicU64::new(0),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             published: OnceLock::new(),
@@ -47,6 +49,17 @@ impl Progress {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Only messages that are meant to leave from `ns` on are in the figures; those before are checked.
+    pub fn measure_from(&self, ns: u64) {
+        self.measured_from_ns.store(ns, SeqCst);
+    }
+
+    /// What `measure_from` said last; at first all are measured.
+    #[must_use]
+    pub fn measured_from_ns(&self) -> u64 {
+        self.measured_from_ns.load(SeqCst)
     }
 
     /// Counts deliveries that were read at `now_ns`.

@@ -172,7 +172,7 @@ impl Judge {
         };
         let verdict = sequence.observe(stamp.sequence);
         self.tally.count(verdict);
-        if verdict != Verdict::Duplicate {
+        if verdict != Verdict::Duplicate && stamp.intended_ns >= self.progress.measured_from_ns() {
             self.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
         }
     }

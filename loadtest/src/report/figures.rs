@@ -38,6 +38,12 @@ const DELIVERED: Section = Section {
         PUBLISHES,
         DELIVERED_FRAMES,
         Figure {
+            name: "measured",
+            unit: Unit::Count,
+            is_pace: false,
+            meaning: "those of them that are in the figures: all after the warm-up",
+        },
+        Figure {
             name: "elapsed",
             unit: Unit::Time,
             is_pace: true,

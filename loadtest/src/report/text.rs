@@ -57,7 +57,10 @@ fn line(out: &mut fmt::Formatter<'_>, title: &str, text: &str) -> fmt::Result {
 fn setting(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => format!("{name} {text}"),
-        other => format!("{name} {other}"),
+        // Without the point and the zero that a whole number has as JSON.
+        other => {
+            other.as_f64().map_or_else(|| format!("{name} {other}"), |number| format!("{name} {number}"))
+        }
     }
 }
 

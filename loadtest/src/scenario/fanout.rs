@@ -62,10 +62,20 @@ fn measure(args: &Fanout, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
     let connections = open_publishers(args, &ground.opener)?;
     let mut publishers = Publishers::new(connections, subscribers, &envelope, &progress);
 
+    if let Some(warm_up) = args.warm_up {
+        progress.measure_from(u64::MAX);
+        let end = Instant::now() + warm_up;
+        let is_warm = || Instant::now() >= end && progress.delivered() > 0;
+        let endless = Stream { publishes_max: u64::MAX, ..stream(args) };
+        publishers.run(&endless, &|| is_interrupted.load(SeqCst) || is_warm());
+    }
+    let warm_up_publishes = publishers.published().iter().sum();
+
     let deadline = Instant::now() + args.duration;
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let before = ground.read()?;
     let started_ns = progress.now_ns();
+    progress.measure_from(started_ns);
     publishers.run(&stream(args), &is_over);
     let spent = before.until(&ground.read()?);
     // A server that has died in the run has no memory any more; the report says that it died.
@@ -75,6 +85,7 @@ fn measure(args: &Fanout, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
     let taken = Taken {
         outcomes: crew.join(),
         publishes: publishers.published().iter().sum(),
+        warm_up_publishes,
         elapsed_ns: progress.delivered_last_ns().saturating_sub(started_ns),
         spent,
         memory: [memory_before, memory_connected, memory_after],
@@ -100,6 +111,8 @@ fn stream(args: &Fanout) -> Stream {
 struct Taken {
     outcomes: Vec<Outcome>,
     publishes: u64,
+    /// The first of them, which are not measured.
+    warm_up_publishes: u64,
     /// From the first publish to the last delivery.
     elapsed_ns: u64,
     spent: Spent,
@@ -118,6 +131,7 @@ impl Taken {
         let mut values = Values::default();
         values.set("publishes", self.publishes as f64);
         values.set_tally(&tally);
+        values.set("measured", latency_ns.len() as f64);
         values.set("elapsed", self.elapsed_ns as f64);
         values.set("delivered_per_s", latency_ns.len() as f64 / (self.elapsed_ns as f64 / 1e9));
         values.set_latency(&latency_ns, &LATENCIES);
@@ -141,13 +155,19 @@ impl Taken {
     }
 
     fn notes(&self, args: &Fanout, is_interrupted: bool) -> Vec<String> {
-        let (publishes, planned) = (self.publishes, args.publishes());
-        let how = match publishes < planned {
-            false => return Vec::new(),
-            true if is_interrupted => "interrupted",
-            true => "ended",
-        };
-        vec![format!("{how} after {publishes} of {planned} publishes")]
+        let mut notes = Vec::new();
+        if args.warm_up.is_some() {
+            notes.push(format!(
+                "the first {} publishes, the warm-up, are checked and not measured",
+                self.warm_up_publishes
+            ));
+        }
+        let (publishes, planned) = (self.publishes - self.warm_up_publishes, args.publishes());
+        if publishes < planned {
+            let how = if is_interrupted { "interrupted" } else { "ended" };
+            notes.push(format!("{how} after {publishes} of {planned} publishes"));
+        }
+        notes
     }
 }
 
@@ -159,5 +179,6 @@ fn settings(args: &Fanout) -> Vec<(&'static str, serde_json::Value)> {
         ("burst", args.burst.get().into()),
         ("rate", args.rate.into()),
         ("publishes_planned", args.publishes().into()),
+        ("warm_up_s", args.warm_up.unwrap_or_default().as_secs_f64().into()),
     ]
 }

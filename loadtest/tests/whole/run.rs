@@ -48,6 +48,23 @@ fn a_right_server_passes_in_every_mode() {
 }
 
 #[test]
+fn a_warm_up_is_checked_and_not_measured() {
+    for more in ["", "--rate 2000 --burst 3", "--burst 7 --publishers 3"] {
+        let report = report(Fault::None, &format!("--warm-up 0.01 {more}"));
+        assert!(report.is_clean(), "{more}: {report}");
+        assert_eq!(report.value("measured"), Some(80.0), "{more}");
+        assert_eq!(report.tally.delivered as f64, report.value("publishes").unwrap() * SUBSCRIBERS as f64);
+        assert!(report.tally.delivered > 80, "{more}");
+    }
+}
+
+#[test]
+fn a_fault_in_the_warm_up_is_found() {
+    let report = report(Fault::Duplicate, "--warm-up 0.05 --rate 2000 --burst 10");
+    assert_eq!((report.value("measured"), report.tally.duplicated), (Some(80.0), 1));
+}
+
+#[test]
 fn pings_fragments_and_other_json_are_no_faults() {
     let report = report(Fault::Odd, "--publishers 2");
     assert!(report.is_clean(), "{report}");
