@@ -13,7 +13,7 @@ use std::{
 };
 
 use fanwire_ws::{
-    Budget, ClientRequest, ClientResponse, CloseFrame, DecodeError, Decoder, Event, Kind, Opcode,
+    Budget, ClientRequest, ClientResponse, CloseCode, CloseFrame, DecodeError, Decoder, Event, Kind, Opcode,
     ResponseError, Role, Rules, encode_frame,
 };
 use rustix::{
@@ -282,6 +282,17 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// The close code that this end counts as; `None` if it is not the server's choice but its fault.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Closed { code, .. } => Some(*code),
+            // RFC 6455 s7.1.5: 1006 stands for an end without a close frame, and so for a reset.
+            Self::Eof | Self::Socket(_) => Some(CloseCode::ABNORMAL.value()),
+            Self::Decode(_) => None,
+        }
+    }
+
     fn closed(frame: Option<CloseFrame<'_>>) -> Self {
         let (code, reason) = frame.map_or((1005, ""), |frame| (frame.code.value(), frame.reason));
         Self::Closed { code, reason: reason.to_owned() }

@@ -23,6 +23,9 @@ pub struct Progress {
     delivered_last_ns: AtomicU64,
     goal: AtomicU64,
     measured_from_ns: AtomicU64,
+    closed: AtomicU64,
+    closed_delivered: AtomicU64,
+    closed_first: OnceLock<String>,
     is_failed: AtomicBool,
     failure: Mutex<Option<String>>,
     published: OnceLock<Vec<u64>>,
@@ -39,6 +42,9 @@ impl Progress {
             delivered_last_ns: AtomicU64::new(0),
             goal: AtomicU64::new(u64::MAX),
             measured_from_ns: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            closed_delivered: AtomicU64::new(0),
+            closed_first: OnceLock::new(),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             published: OnceLock::new(),
@@ -84,12 +90,54 @@ impl Progress {
         self.delivered_last_ns.load(SeqCst)
     }
 
-    /// Waits for `goal` deliveries; by the publishing thread only. `patience` without any is a failure.
-    /// False if the run failed or `is_over`.
-    pub fn wait_delivered(&self, goal: u64, patience: Duration, mut is_over: impl FnMut() -> bool) -> bool {
-        self.goal.store(goal, SeqCst);
+    /// A subscriber that had received `delivered` messages was closed by the server: `how`.
+    pub fn add_closed(&self, delivered: u64, how: String) {
+        self.closed_first.get_or_init(|| how);
+        // In this order: between the two a goal is too high, never too low.
+        self.closed_delivered.fetch_add(delivered, SeqCst);
+        self.closed.fetch_add(1, SeqCst);
+        self.publisher.unpark();
+    }
+
+    /// How many subscribers were closed by the server.
+    #[must_use]
+    pub fn closed(&self) -> u64 {
+        self.closed.load(SeqCst)
+    }
+
+    /// How the first of them was.
+    #[must_use]
+    pub fn closed_first(&self) -> Option<&str> {
+        self.closed_first.get().map(String::as_str)
+    }
+
+    /// Deliveries once each of `subscribers` has all of `published`, or is closed.
+    fn goal(&self, published: u64, subscribers: u64) -> u64 {
+        let open = subscribers.saturating_sub(self.closed());
+        published * open + self.closed_delivered.load(SeqCst)
+    }
+
+    /// Waits until each of `subscribers` that is still open has all of `published`; by the publishing thread
+    /// only. `patience` without any delivery is a failure. False if the run failed or `is_over`.
+    pub fn wait_delivered(
+        &self,
+        published: u64,
+        subscribers: u64,
+        patience: Duration,
+        mut is_over: impl FnMut() -> bool,
+    ) -> bool {
         let mut seen = (self.delivered(), Instant::now());
-        while seen.0 < goal {
+        loop {
+            let goal = self.goal(published, subscribers);
+            self.goal.store(goal, SeqCst);
+            // Read after the goal is stored: who delivers the last one sees the goal, or is seen here.
+            let delivered = self.delivered();
+            if delivered >= goal {
+                return true;
+            }
+            if delivered != seen.0 {
+                seen = (delivered, Instant::now());
+            }
             if self.is_failed() || is_over() {
                 return false;
             }
@@ -98,12 +146,7 @@ impl Progress {
                 return false;
             }
             std::thread::park_timeout(LOOK_AGAIN);
-            let delivered = self.delivered();
-            if delivered != seen.0 {
-                seen = (delivered, Instant::now());
-            }
         }
-        true
     }
 
     /// Ends the run as failed; the first failure stands.
@@ -161,20 +204,33 @@ mod tests {
                 let progress = Arc::clone(&progress);
                 std::thread::spawn(move || (0..5).for_each(|_| progress.add_delivered(1, progress.now_ns())))
             });
-            assert!(progress.wait_delivered(round * 10, Duration::from_secs(30), || false));
+            assert!(progress.wait_delivered(round * 5, 2, Duration::from_secs(30), || false));
             receivers.into_iter().for_each(|receiver| receiver.join().unwrap());
         }
         assert_eq!(progress.delivered(), 1000);
     }
 
     #[test]
+    fn closed_subscribers_are_not_waited_for() {
+        let progress = Progress::new();
+        progress.add_delivered(7 + 10, 1);
+        let wait = || progress.wait_delivered(10, 2, Duration::MAX, || true);
+        assert!(!wait());
+        progress.add_closed(7, "first".to_owned());
+        assert!(wait());
+        progress.add_closed(10, "second".to_owned());
+        assert!(wait());
+        assert_eq!((progress.closed(), progress.closed_first()), (2, Some("first")));
+    }
+
+    #[test]
     fn waiting_ends_with_the_run_or_with_patience() {
         let progress = Progress::new();
-        assert!(!progress.wait_delivered(1, Duration::MAX, || true));
+        assert!(!progress.wait_delivered(1, 1, Duration::MAX, || true));
         assert!(!progress.is_failed());
-        assert!(!progress.wait_delivered(1, Duration::ZERO, || false));
+        assert!(!progress.wait_delivered(1, 1, Duration::ZERO, || false));
         progress.fail("second".to_owned());
-        assert!(!progress.wait_delivered(1, Duration::MAX, || false));
+        assert!(!progress.wait_delivered(1, 1, Duration::MAX, || false));
         assert_eq!(progress.failure().as_deref(), Some("nothing was delivered for 0 s"));
     }
 }

@@ -91,9 +91,10 @@ impl<'r> Publishers<'r> {
     /// Waits until all that was published has arrived; now, or `None` if the run ended meanwhile.
     fn wait_delivered(&mut self, patience: Duration, is_over: &dyn Fn() -> bool) -> Option<u64> {
         let progress = self.progress;
-        let goal = self.published.iter().sum::<u64>() * self.subscribers;
-        let is_delivered = progress.wait_delivered(goal, patience, || is_over() || !self.hear_all());
-        (is_delivered && !is_over()).then(|| progress.now_ns())
+        let (published, subscribers) = (self.published.iter().sum(), self.subscribers);
+        let is_delivered =
+            progress.wait_delivered(published, subscribers, patience, || is_over() || !self.hear_all());
+        (is_delivered && !is_over() && !self.is_alone()).then(|| progress.now_ns())
     }
 
     /// Sleeps until `due_ns`, and answers it; `None` if the run ended meanwhile.
@@ -145,9 +146,18 @@ impl<'r> Publishers<'r> {
         Ok(())
     }
 
-    /// Whether all publishing connections are well.
+    /// Whether nobody is left to publish to, which ends the run.
+    fn is_alone(&self) -> bool {
+        let is_alone = self.progress.closed() >= self.subscribers;
+        if is_alone {
+            self.progress.fail("no subscriber is left".to_owned());
+        }
+        is_alone
+    }
+
+    /// Whether all publishing connections are well, and somebody is left to publish to.
     fn hear_all(&mut self) -> bool {
-        (0..self.connections.len()).all(|turn| self.hear(turn))
+        !self.is_alone() && (0..self.connections.len()).all(|turn| self.hear(turn))
     }
 
     /// Reads what the server answers to a publisher: pings, errors, the end.

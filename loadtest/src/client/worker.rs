@@ -26,6 +26,7 @@ use super::{
 use crate::{
     measure::latency::latency_histogram,
     truth::{
+        closes::Closes,
         sequence::{Sequence, Tally, Verdict},
         stamp::Stamp,
     },
@@ -44,11 +45,13 @@ pub struct Outcome {
     pub latency_ns: Histogram<u64>,
     /// Sums over its subscribers.
     pub tally: Tally,
+    /// Those of them that the server closed.
+    pub closes: Closes,
 }
 
 impl Default for Outcome {
     fn default() -> Self {
-        Self { latency_ns: latency_histogram(), tally: Tally::default() }
+        Self { latency_ns: latency_histogram(), tally: Tally::default(), closes: Closes::default() }
     }
 }
 
@@ -96,6 +99,7 @@ impl Worker {
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AGAIN.subsec_nanos()) };
         let mut buffer = vec![0; BUFFER_BYTES];
         let progress = Arc::clone(&self.judge.progress);
+        let mut closes = Closes::default();
         let published = loop {
             if let Some(published) = progress.published() {
                 break published;
@@ -110,7 +114,14 @@ impl Worker {
                 let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
                 let Some(subscriber) = self.subscribers.get_mut(index) else { continue };
                 if let Err(ended) = self.judge.receive(subscriber, &mut buffer) {
-                    progress.fail(format!("subscriber {}: {ended}", subscriber.number));
+                    let how = format!("subscriber {}: {ended}", subscriber.number);
+                    match ended.code() {
+                        Some(code) => {
+                            closes.add(code);
+                            progress.add_closed(subscriber.received(), how);
+                        }
+                        None => progress.fail(how),
+                    }
                     // A socket that has ended stays readable; leaving the set keeps this loop from spinning.
                     let _ = epoll::delete(&self.poller, &subscriber.connection);
                 }
@@ -118,7 +129,7 @@ impl Worker {
         };
         let mut tally = self.judge.tally;
         tally.missing = self.subscribers.iter().map(|subscriber| subscriber.missing(published)).sum();
-        Outcome { latency_ns: self.judge.latency_ns, tally }
+        Outcome { latency_ns: self.judge.latency_ns, tally, closes }
     }
 }
 
@@ -130,6 +141,10 @@ struct Subscriber {
 }
 
 impl Subscriber {
+    fn received(&self) -> u64 {
+        self.sequences.iter().map(Sequence::received).sum()
+    }
+
     fn missing(&self, published: &[u64]) -> u64 {
         self.sequences.iter().zip(published).map(|(sequence, &count)| sequence.missing(count)).sum()
     }

@@ -20,6 +20,17 @@ pub struct Figure {
     pub meaning: &'static str,
 }
 
+impl Figure {
+    const fn new(name: &'static str, unit: Unit, meaning: &'static str) -> Self {
+        Self { name, unit, is_pace: false, meaning }
+    }
+
+    /// One that a slow client makes worse.
+    const fn pace(name: &'static str, unit: Unit, meaning: &'static str) -> Self {
+        Self { name, unit, is_pace: true, meaning }
+    }
+}
+
 /// Figures that stand on one line of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
@@ -29,187 +40,108 @@ pub struct Section {
     pub figures: &'static [Figure],
 }
 
+impl Section {
+    const fn new(title: &'static str, figures: &'static [Figure]) -> Self {
+        Self { title, figures }
+    }
+}
+
 /// Of a fan-out.
 pub const FANOUT: &[Section] = &[DELIVERED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
 
-const DELIVERED: Section = Section {
-    title: "delivered",
-    figures: &[
-        PUBLISHES,
-        DELIVERED_FRAMES,
-        Figure {
-            name: "measured",
-            unit: Unit::Count,
-            is_pace: false,
-            meaning: "those of them that are in the figures: all after the warm-up",
-        },
-        Figure {
-            name: "elapsed",
-            unit: Unit::Time,
-            is_pace: true,
-            meaning: "first publish to last delivery",
-        },
-        Figure { name: "delivered_per_s", unit: Unit::Rate, is_pace: true, meaning: "deliveries per second" },
+/// Of all scenarios.
+pub const ALL: [&[Section]; 1] = [FANOUT];
+
+const DELIVERED: Section = Section::new(
+    "delivered",
+    &[
+        Figure::new("publishes", Unit::Count, "messages published"),
+        Figure::new("delivered", Unit::Count, "messages that arrived, once each"),
+        Figure::new("measured", Unit::Count, "those of them that the figures are of: all after the warm-up"),
+        Figure::pace("elapsed", Unit::Time, "from the first measured publish to the last delivery"),
+        Figure::pace("delivered_per_s", Unit::Rate, "measured deliveries per second of that"),
     ],
-};
+);
 
-/// Messages that were sent to the server for others.
-pub const PUBLISHES: Figure =
-    Figure { name: "publishes", unit: Unit::Count, is_pace: false, meaning: "messages published" };
-
-const DELIVERED_FRAMES: Figure = Figure {
-    name: "delivered",
-    unit: Unit::Count,
-    is_pace: false,
-    meaning: "messages that arrived, once each",
-};
-
-const CHECKED: Section = Section {
-    title: "checked",
-    figures: &[
-        Figure { name: "lost", unit: Unit::Count, is_pace: false, meaning: "messages that never arrived" },
-        Figure { name: "duplicated", unit: Unit::Count, is_pace: false, meaning: "messages that came again" },
-        Figure {
-            name: "reordered",
-            unit: Unit::Count,
-            is_pace: false,
-            meaning: "messages after a later one",
-        },
-        Figure {
-            name: "corrupted",
-            unit: Unit::Count,
-            is_pace: false,
-            meaning: "messages with other content",
-        },
-        Figure {
-            name: "unexpected",
-            unit: Unit::Count,
-            is_pace: false,
-            meaning: "messages nobody asked for",
-        },
+const CHECKED: Section = Section::new(
+    "checked",
+    &[
+        Figure::new("lost", Unit::Count, "messages that never arrived, over all receivers"),
+        Figure::new("duplicated", Unit::Count, "messages that came again"),
+        Figure::new("reordered", Unit::Count, "messages that came after a later one"),
+        Figure::new("corrupted", Unit::Count, "messages with another content than what was sent"),
+        Figure::new("unexpected", Unit::Count, "messages that nobody asked for"),
+        Figure::new("closed", Unit::Count, "connections that the server ended"),
     ],
-};
+);
 
-const LATENCY: Section = Section {
-    title: "latency",
-    figures: &[
-        Figure {
-            name: "p50",
-            unit: Unit::Time,
-            is_pace: true,
-            meaning: "intended send to receipt, half of all",
-        },
-        Figure { name: "p90", unit: Unit::Time, is_pace: true, meaning: "9 of 10" },
-        Figure { name: "p99", unit: Unit::Time, is_pace: true, meaning: "99 of 100" },
-        Figure { name: "p99.9", unit: Unit::Time, is_pace: true, meaning: "999 of 1,000" },
-        Figure { name: "p99.99", unit: Unit::Time, is_pace: true, meaning: "9,999 of 10,000" },
-        Figure { name: "max", unit: Unit::Time, is_pace: true, meaning: "all" },
+const LATENCY: Section = Section::new(
+    "latency",
+    &[
+        Figure::pace("p50", Unit::Time, "intended send to receipt, half of all"),
+        Figure::pace("p90", Unit::Time, "9 of 10"),
+        Figure::pace("p99", Unit::Time, "99 of 100"),
+        Figure::pace("p99.9", Unit::Time, "999 of 1,000"),
+        Figure::pace("p99.99", Unit::Time, "9,999 of 10,000"),
+        Figure::pace("max", Unit::Time, "all"),
     ],
-};
+);
 
-const SERVER: Section = Section {
-    title: "server",
-    figures: &[
-        Figure {
-            name: "server_cpu_per_frame",
-            unit: Unit::Time,
-            is_pace: false,
-            meaning: "its threads and ksoftirqd, per delivered frame",
-        },
-        Figure {
-            name: "softirq_cpu_per_frame",
-            unit: Unit::Time,
-            is_pace: false,
-            meaning: "the part of it that is ksoftirqd's",
-        },
-        Figure { name: "server_cpus", unit: Unit::Number, is_pace: true, meaning: "CPUs it kept busy" },
+const SERVER: Section = Section::new(
+    "server",
+    &[
+        Figure::new("server_cpu_per_frame", Unit::Time, "its threads and ksoftirqd, per measured delivery"),
+        Figure::new("softirq_cpu_per_frame", Unit::Time, "the part of it that is ksoftirqd's"),
+        Figure::pace("server_cpus", Unit::Number, "CPUs it kept busy"),
     ],
-};
+);
 
-const MEMORY: Section = Section {
-    title: "memory",
-    figures: &[
-        Figure {
-            name: "anonymous_per_connection",
-            unit: Unit::Bytes,
-            is_pace: false,
-            meaning: "server's heap, stacks and rings, with all connected",
-        },
-        Figure {
-            name: "pss_per_connection",
-            unit: Unit::Bytes,
-            is_pace: false,
-            meaning: "server's resident pages, shared ones in proportion",
-        },
+const MEMORY: Section = Section::new(
+    "memory",
+    &[
+        Figure::new(
+            "anonymous_per_connection",
+            Unit::Bytes,
+            "its heap, stacks and rings, with all connected",
+        ),
+        Figure::new("pss_per_connection", Unit::Bytes, "its resident pages, shared ones in proportion"),
     ],
-};
+);
 
-const MEMORY_AFTER: Section = Section {
-    title: "afterwards",
-    figures: &[
-        Figure {
-            name: "anonymous_per_connection_after",
-            unit: Unit::Bytes,
-            is_pace: false,
-            meaning: "the same after the last delivery",
-        },
-        Figure {
-            name: "pss_per_connection_after",
-            unit: Unit::Bytes,
-            is_pace: false,
-            meaning: "the same after the last delivery",
-        },
+const MEMORY_AFTER: Section = Section::new(
+    "afterwards",
+    &[
+        Figure::new("anonymous_per_connection_after", Unit::Bytes, "the same after the last delivery"),
+        Figure::new("pss_per_connection_after", Unit::Bytes, "the same after the last delivery"),
     ],
-};
+);
 
-const CLIENT: Section = Section {
-    title: "client",
-    figures: &[
-        Figure {
-            name: "client_cpu_per_frame",
-            unit: Unit::Time,
-            is_pace: false,
-            meaning: "of this program, per delivered frame",
-        },
-        Figure {
-            name: "client_cpu",
-            unit: Unit::Share,
-            is_pace: false,
-            meaning: "of what its CPUs give, or of what one gives its busiest thread",
-        },
-    ],
-};
+const CLIENT: Section = Section::new(
+    "client",
+    &[Figure::new("client_cpu_per_frame", Unit::Time, "of this program, per measured delivery"), CLIENT_CPU],
+);
 
-const MACHINE: Section = Section {
-    title: "machine",
-    figures: &[
-        Figure {
-            name: "machine_cpu_per_frame",
-            unit: Unit::Time,
-            is_pace: false,
-            meaning: "all CPUs, whoever used them, per delivered frame",
-        },
-        Figure {
-            name: "segments_per_frame",
-            unit: Unit::Number,
-            is_pace: false,
-            meaning: "TCP segments with data, of the machine, per delivered frame",
-        },
-        Figure {
-            name: "load_before",
-            unit: Unit::Number,
-            is_pace: false,
-            meaning: "load average over a minute",
-        },
-        Figure {
-            name: "load_after",
-            unit: Unit::Number,
-            is_pace: false,
-            meaning: "load average over a minute",
-        },
-        Figure { name: "steal", unit: Unit::Share, is_pace: false, meaning: "CPU time a hypervisor took" },
+const CLIENT_CPU: Figure =
+    Figure::new("client_cpu", Unit::Share, "of what its CPUs give, or of what one gives its busiest thread");
+
+const MACHINE: Section = Section::new(
+    "machine",
+    &[
+        Figure::new(
+            "machine_cpu_per_frame",
+            Unit::Time,
+            "all CPUs, whoever used them, per measured delivery",
+        ),
+        Figure::new("segments_per_frame", Unit::Number, "TCP segments with data, of the whole machine"),
+        LOAD_BEFORE,
+        LOAD_AFTER,
+        STEAL,
     ],
-};
+);
+
+const LOAD_BEFORE: Figure = Figure::new("load_before", Unit::Number, "load average over a minute");
+const LOAD_AFTER: Figure = Figure::new("load_after", Unit::Number, "load average over a minute");
+const STEAL: Figure = Figure::new("steal", Unit::Share, "CPU time that a hypervisor took");
 
 #[cfg(test)]
 mod tests {
@@ -219,7 +151,7 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice_in_a_report() {
-        for sections in [FANOUT] {
+        for sections in ALL {
             let names: Vec<_> = sections.iter().flat_map(|section| section.figures).map(|f| f.name).collect();
             assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
         }

@@ -14,7 +14,7 @@ pub mod values;
 
 use serde_json::Value;
 
-use crate::truth::sequence::Tally;
+use crate::truth::{closes::Closes, sequence::Tally};
 use figures::{Figure, Section};
 use require::{Judgement, Requirement};
 use values::Values;
@@ -32,6 +32,8 @@ pub struct Report {
     pub values: Values,
     /// What arrived, and what did not.
     pub tally: Tally,
+    /// Connections that the server ended.
+    pub closes: Closes,
     /// What a reader has to know to read the figures right.
     pub notes: Vec<String>,
     /// The requirements, judged.
@@ -69,10 +71,11 @@ impl Report {
         self
     }
 
-    /// Whether something was measured, and every message arrived once, in order and unchanged.
+    /// Whether something was measured, every message arrived once, in order and unchanged, and all
+    /// connections stayed.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failure.is_none() && self.is_measured && self.tally.is_clean()
+        self.failure.is_none() && self.is_measured && self.tally.is_clean() && self.closes.count() == 0
     }
 
     /// Whether the figures are all that the user requires.
@@ -110,6 +113,7 @@ mod tests {
             sections: figures::FANOUT,
             values,
             tally: Tally::default(),
+            closes: Closes::default(),
             notes: Vec::new(),
             judgements: Vec::new(),
             is_measured: true,
@@ -124,6 +128,9 @@ mod tests {
         assert!(!Report { is_measured: false, ..report() }.is_clean());
         assert!(!report().with_failure("x".to_owned()).is_clean());
         assert!(!Report { tally: Tally { missing: 1, ..Tally::default() }, ..report() }.is_clean());
+        let mut closed = report();
+        closed.closes.add(1013);
+        assert!(!closed.is_clean() && closed.to_string().contains("closes     1 with 1013\n"), "{closed}");
     }
 
     #[test]

@@ -18,6 +18,9 @@ impl fmt::Display for Report {
         for section in self.sections {
             line(out, section.title, &self.figures_of(section))?;
         }
+        if self.closes.count() > 0 {
+            line(out, "closes", &self.closes.to_string())?;
+        }
         for judgement in &self.judgements {
             let measured = judgement.measured.map_or("not measured".to_owned(), |v| judgement.unit.write(v));
             let word = if judgement.is_met { "met" } else { "NOT MET" };
@@ -33,7 +36,10 @@ impl fmt::Display for Report {
             Some(failure) => line(out, "FAILED", failure),
             None if self.is_clean() => Ok(()),
             None if !self.is_measured => line(out, "FAILED", "nothing was measured"),
-            None => line(out, "FAILED", "not every message arrived once, in order and unchanged"),
+            None if !self.tally.is_clean() => {
+                line(out, "FAILED", "not every message arrived once, in order and unchanged")
+            }
+            None => line(out, "FAILED", "the server ended connections that were to stay"),
         }
     }
 }

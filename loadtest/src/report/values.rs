@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     measure::{process::Memory, reading::Spent},
-    truth::sequence::Tally,
+    truth::{closes::Closes, sequence::Tally},
 };
 
 /// Measured values by the names of their figures.
@@ -32,8 +32,9 @@ impl Values {
         self.0.get(name).copied()
     }
 
-    /// What arrived, and what did not.
-    pub fn set_tally(&mut self, tally: &Tally) {
+    /// What arrived, and what did not, and which connections did not stay.
+    pub fn set_truth(&mut self, tally: &Tally, closes: &Closes) {
+        self.set("closed", closes.count() as f64);
         self.set("delivered", tally.delivered as f64);
         self.set("lost", tally.missing as f64);
         self.set("duplicated", tally.duplicated as f64);

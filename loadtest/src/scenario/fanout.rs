@@ -88,6 +88,7 @@ fn measure(args: &Fanout, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
         warm_up_publishes,
         elapsed_ns: progress.delivered_last_ns().saturating_sub(started_ns),
         spent,
+        closed_first: progress.closed_first().map(str::to_owned),
         memory: [memory_before, memory_connected, memory_after],
     };
     Ok(taken.report(args, ground, progress.failure(), is_interrupted.load(SeqCst)))
@@ -116,6 +117,8 @@ struct Taken {
     /// From the first publish to the last delivery.
     elapsed_ns: u64,
     spent: Spent,
+    /// How the first subscriber was closed that was.
+    closed_first: Option<String>,
     /// Before anybody connected, with all subscribers, and after the last delivery.
     memory: [Option<Memory>; 3],
 }
@@ -128,9 +131,10 @@ impl Taken {
             latency_ns += &outcome.latency_ns;
         }
         let tally = self.outcomes.iter().map(|outcome| outcome.tally).sum();
+        let closes = self.outcomes.iter().map(|outcome| outcome.closes.clone()).sum();
         let mut values = Values::default();
         values.set("publishes", self.publishes as f64);
-        values.set_tally(&tally);
+        values.set_truth(&tally, &closes);
         values.set("measured", latency_ns.len() as f64);
         values.set("elapsed", self.elapsed_ns as f64);
         values.set("delivered_per_s", latency_ns.len() as f64 / (self.elapsed_ns as f64 / 1e9));
@@ -146,6 +150,7 @@ impl Taken {
             sections: figures::FANOUT,
             values,
             tally,
+            closes,
             notes: self.notes(args, is_interrupted),
             judgements: Vec::new(),
             is_measured: !latency_ns.is_empty(),
@@ -155,7 +160,8 @@ impl Taken {
     }
 
     fn notes(&self, args: &Fanout, is_interrupted: bool) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<_> =
+            self.closed_first.iter().map(|how| format!("the first close: {how}")).collect();
         if args.warm_up.is_some() {
             notes.push(format!(
                 "the first {} publishes, the warm-up, are checked and not measured",

@@ -5,5 +5,6 @@
 //! Bounds  nothing is kept per message that arrives in order
 //! Source  none
 
+pub mod closes;
 pub mod sequence;
 pub mod stamp;

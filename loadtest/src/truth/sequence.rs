@@ -32,11 +32,20 @@ impl Sequence {
         if self.fill_gap(sequence) { Verdict::Late } else { Verdict::Duplicate }
     }
 
+    /// How many different messages have come.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.next - self.skipped()
+    }
+
     /// How many of the messages below `published` have not come.
     #[must_use]
     pub fn missing(&self, published: u64) -> u64 {
-        let skipped: u64 = self.gaps.iter().map(|gap| gap.end - gap.start).sum();
-        skipped + published.saturating_sub(self.next)
+        self.skipped() + published.saturating_sub(self.next)
+    }
+
+    fn skipped(&self) -> u64 {
+        self.gaps.iter().map(|gap| gap.end - gap.start).sum()
     }
 
     fn fill_gap(&mut self, sequence: u64) -> bool {
@@ -136,6 +145,7 @@ mod tests {
                 seen.insert(number);
                 prop_assert_eq!(sequence.observe(number), expected);
                 prop_assert_eq!(sequence.missing(40), 40 - seen.len() as u64);
+                prop_assert_eq!(sequence.received(), seen.len() as u64);
             }
         }
     }

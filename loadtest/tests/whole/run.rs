@@ -108,17 +108,31 @@ fn a_corrupted_message_is_found() {
 }
 
 #[test]
-fn a_closed_subscriber_ends_the_run_with_the_code() {
-    let report = report(Fault::Close, "");
-    let failure = report.failure.clone().unwrap();
-    assert!(failure.contains("1013 queue full"), "{failure}");
-    assert!(report.tally.missing > 0 && !report.is_clean());
+fn a_closed_subscriber_is_counted_with_its_code_and_the_others_get_the_rest() {
+    for more in ["", "--rate 5000", "--warm-up 0.01"] {
+        let report = report(Fault::Close, more);
+        let published = report.value("publishes").unwrap();
+        assert_eq!(report.failure, None, "{more}");
+        assert_eq!(report.tally.delivered as f64, published * 3.0 + 5.0, "{more}");
+        assert_eq!(report.tally.missing as f64, published - 5.0, "{more}");
+        assert_eq!((report.closes.to_string().as_str(), report.value("closed")), ("1 with 1013", Some(1.0)));
+        assert!(report.to_string().contains("1013 queue full") && !report.is_clean(), "{report}");
+    }
 }
 
 #[test]
-fn a_dropped_subscriber_ends_the_run() {
+fn a_dropped_subscriber_counts_as_an_abnormal_close() {
     let report = report(Fault::Drop, "");
-    assert!(report.failure.is_some() && !report.is_clean(), "{report}");
+    assert_eq!((report.closes.to_string().as_str(), report.failure.as_deref()), ("1 with 1006", None));
+    assert!(!report.is_clean(), "{report}");
+}
+
+#[test]
+fn a_run_ends_when_all_subscribers_are_closed() {
+    let report = report(Fault::CloseAll, "--messages 4000000000 --duration 60");
+    assert_eq!(report.closes.to_string(), "4 with 1001");
+    assert_eq!((report.tally.delivered, report.tally.missing % SUBSCRIBERS), (5 * SUBSCRIBERS, 0));
+    assert_eq!(report.failure.as_deref(), Some("no subscriber is left"));
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Corrupt,
     /// A close frame.
     Close,
+    /// The same, to all subscribers.
+    CloseAll,
     /// The connection ends without one.
     Drop,
     /// Nothing is delivered any more.
@@ -151,6 +153,15 @@ impl Room {
         let is_fault = self.published == FAULT_AT;
         self.published += 1;
         if self.fault == Fault::Stall && self.published > FAULT_AT {
+            return;
+        }
+        if self.fault == Fault::CloseAll && self.published > FAULT_AT {
+            let mut frame = Vec::new();
+            encode_close(&mut frame, None, CloseCode::GOING_AWAY, "");
+            for mut subscriber in self.subscribers.drain(..) {
+                drop(subscriber.write_all(&frame));
+                drop(subscriber.shutdown(Shutdown::Both));
+            }
             return;
         }
         let right = encode(&delivery(data));
