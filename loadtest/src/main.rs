@@ -45,7 +45,7 @@ fn finish(report: &Report, json: Option<&Path>) -> ExitCode {
             return fail(&format!("{}: {error}", path.display()));
         }
     }
-    // What the user requires comes first: it may allow for losses, or name the one that it does not allow for.
+    // What the user requires comes first: who asks for lost==0 asks for this exit code.
     match (report.is_as_required(), report.is_clean(), report.is_interrupted) {
         (false, _, _) => ExitCode::from(NOT_AS_REQUIRED),
         (true, false, _) => ExitCode::FAILURE,

@@ -9,22 +9,20 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
-    time::Duration,
 };
 
-use fanwire_ws::{
-    Budget, ClientRequest, ClientResponse, CloseCode, CloseFrame, DecodeError, Decoder, Event, Kind, Opcode,
-    ResponseError, Role, Rules, encode_frame,
-};
+use fanwire_ws::{Budget, Decoder, Event, Kind, Opcode, Role, Rules, encode_frame};
 use rustix::{
     io::Errno,
-    net::{RecvFlags, recv},
+    net::{RecvFlags, SendFlags, recv, send},
 };
 use socket2::{Domain, Socket, Type};
 
 use super::{
     endpoint::{Endpoint, ports_per_source},
     envelope::{Envelope, Incoming},
+    error::{Ended, OpenError, STEP_WAIT},
+    handshake::Handshake,
 };
 
 /// Opens connections to one endpoint.
@@ -48,18 +46,37 @@ impl Opener {
     /// # Errors
     /// Whatever the system or the server has against it.
     pub fn open(&self, number: usize) -> Result<Connection, OpenError> {
-        let stream = self.connect(number).map_err(|error| self.connect_error(number, error))?;
-        let mut connection = Connection {
-            stream,
-            decoder: Decoder::new(),
-            budget: Budget::new(MESSAGE_BYTES_MAX),
-            early: Vec::new(),
-        };
-        connection.shake_hands(&self.endpoint.host, &self.endpoint.target(number))?;
-        Ok(connection)
+        let mut stream = self.connect(number).map_err(|error| self.connect_error(number, error))?;
+        let mut handshake = self.handshake(number)?;
+        stream.write_all(handshake.request()).map_err(OpenError::Socket)?;
+        loop {
+            let mut part = [0; 1024];
+            let count = match stream.read(&mut part) {
+                Ok(0) => return Err(OpenError::Ended(Ended::Eof)),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(OpenError::Silent),
+                Err(error) => return Err(OpenError::Socket(error)),
+            };
+            if let Some(early) = handshake.take(&part[..count])? {
+                return Ok(Connection::new(stream, early));
+            }
+        }
     }
 
-    fn connect(&self, number: usize) -> io::Result<TcpStream> {
+    /// The handshake of connection `number`.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn handshake(&self, number: usize) -> Result<Handshake, OpenError> {
+        let key = random().map_err(OpenError::Socket)?;
+        Ok(Handshake::new(&self.endpoint.host, &self.endpoint.target(number), key))
+    }
+
+    /// A socket for connection `number`, and the address to connect it to.
+    ///
+    /// # Errors
+    /// The system has no more.
+    pub fn socket(&self, number: usize) -> io::Result<(Socket, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(self.endpoint.address), Type::STREAM, None)?;
         if let Some(source) = self.endpoint.source(number, self.ports_per_source) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -67,11 +84,18 @@ impl Opener {
         socket.set_tcp_nodelay(true)?;
         socket.set_read_timeout(Some(STEP_WAIT))?;
         socket.set_write_timeout(Some(STEP_WAIT))?;
-        socket.connect_timeout(&self.endpoint.address.into(), STEP_WAIT)?;
+        Ok((socket, self.endpoint.address))
+    }
+
+    fn connect(&self, number: usize) -> io::Result<TcpStream> {
+        let (socket, address) = self.socket(number)?;
+        socket.connect_timeout(&address.into(), STEP_WAIT)?;
         Ok(socket.into())
     }
 
-    fn connect_error(&self, number: usize, error: io::Error) -> OpenError {
+    /// What the system has against a connection, in words.
+    #[must_use]
+    pub fn connect_error(&self, number: usize, error: io::Error) -> OpenError {
         let address = self.endpoint.address;
         match error.kind() {
             io::ErrorKind::ConnectionRefused => OpenError::Refused { address },
@@ -88,9 +112,19 @@ pub struct Connection {
     budget: Budget,
     /// Bytes that came with the handshake's answer, until `receive` decodes them.
     early: Vec<u8>,
+    /// Bytes that the socket did not take yet.
+    unsent: Vec<u8>,
+    pings: u64,
 }
 
 impl Connection {
+    /// Of a socket whose handshake is done; `early` came with its answer.
+    #[must_use]
+    pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
+        let (decoder, budget) = (Decoder::new(), Budget::new(MESSAGE_BYTES_MAX));
+        Self { stream, decoder, budget, early, unsent: Vec::new(), pings: 0 }
+    }
+
     /// Subscribes, and waits until the subscription is in force.
     ///
     /// # Errors
@@ -125,7 +159,56 @@ impl Connection {
     /// # Errors
     /// As `send`.
     pub fn send_encoded(&mut self, frames: &[u8]) -> io::Result<()> {
+        // What is kept comes first, or else a frame would stand inside another.
+        self.stream.write_all(&self.unsent)?;
+        self.unsent.clear();
         self.stream.write_all(frames)
+    }
+
+    /// Sends what the socket takes without waiting, and keeps the rest for `flush`.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn send_soon(&mut self, frames: &[u8]) -> io::Result<()> {
+        self.unsent.extend_from_slice(frames);
+        self.flush()
+    }
+
+    /// Sends what was kept, as far as the socket takes it.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let mut sent_bytes = 0;
+        while sent_bytes < self.unsent.len() {
+            let rest = &self.unsent[sent_bytes..];
+            match send(&self.stream, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => sent_bytes += count,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.unsent.drain(..sent_bytes);
+        Ok(())
+    }
+
+    /// Bytes that the socket did not take yet.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.len()
+    }
+
+    /// Whether bytes came with the handshake's answer: `receive` has them, and no poller tells of them.
+    #[must_use]
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Pings that were answered.
+    #[must_use]
+    pub fn pings(&self) -> u64 {
+        self.pings
     }
 
     /// Reads once, without waiting, and hands over each message that is now whole. Pings are answered.
@@ -133,6 +216,7 @@ impl Connection {
     /// # Errors
     /// The connection has ended, or what came is no WebSocket.
     pub fn receive(&mut self, buffer: &mut [u8], mut on_message: impl FnMut(&[u8])) -> Result<(), Ended> {
+        self.flush()?;
         if !self.early.is_empty() {
             let mut early = std::mem::take(&mut self.early);
             self.decode(&mut early, &mut on_message)?;
@@ -154,37 +238,14 @@ impl Connection {
                 Event::Ping(payload) => {
                     let mut pong = Vec::new();
                     encode_frame(&mut pong, true, Opcode::Pong, Some(random()?), payload);
-                    self.stream.write_all(&pong)?;
+                    self.pings += 1;
+                    // Behind what is kept: a pong inside another frame would end the connection.
+                    self.send_soon(&pong)?;
                 }
                 Event::Pong(_) => {}
                 Event::Close(frame) => return Err(Ended::closed(frame)),
             }
             bytes = &mut bytes[consumed..];
-        }
-    }
-
-    fn shake_hands(&mut self, host: &str, target: &str) -> Result<(), OpenError> {
-        let key = random().map_err(OpenError::Socket)?;
-        let mut request = Vec::new();
-        ClientRequest { host, target, key, origin: None, protocols: &[], headers: &[] }.write(&mut request);
-        self.stream.write_all(&request).map_err(OpenError::Socket)?;
-        let mut received = Vec::with_capacity(1024);
-        loop {
-            let mut part = [0; 1024];
-            match self.stream.read(&mut part) {
-                Ok(0) => return Err(OpenError::Ended(Ended::Eof)),
-                Ok(count) => received.extend_from_slice(&part[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(OpenError::Silent),
-                Err(error) => return Err(OpenError::Socket(error)),
-            }
-            if let Some((response, head_bytes)) = ClientResponse::parse(&received, &key)? {
-                if !response.is_accepted() {
-                    let said = String::from_utf8_lossy(&received[head_bytes..]).trim().to_owned();
-                    return Err(OpenError::Status { status: response.status(), said });
-                }
-                self.early = received.split_off(head_bytes);
-                return Ok(());
-            }
         }
     }
 
@@ -206,99 +267,6 @@ impl AsFd for Connection {
     }
 }
 
-/// Why a connection could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Nobody listens there.
-    #[error("nothing listens on {address}: start the server, or look at --url")]
-    Refused {
-        /// Tried.
-        address: SocketAddr,
-    },
-    /// The system could not connect.
-    #[error("connection {number} to {address}: {error}")]
-    Connect {
-        /// Tried.
-        address: SocketAddr,
-        /// Which connection.
-        number: usize,
-        /// What it said.
-        #[source]
-        error: io::Error,
-    },
-    /// The server answered with another status than 101.
-    #[error("the server refused the handshake with {status}: {said}")]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// The body's start.
-        said: String,
-    },
-    /// The server's answer is no acceptance.
-    #[error("handshake: {0}")]
-    Handshake(#[from] ResponseError),
-    /// The server does not let us subscribe.
-    #[error("the server refused to subscribe: {text}")]
-    Subscribe {
-        /// What it said.
-        text: String,
-    },
-    /// No answer.
-    #[error("the server did not answer within {} s", STEP_WAIT.as_secs())]
-    Silent,
-    /// The connection ended before it was ready.
-    #[error(transparent)]
-    Ended(#[from] Ended),
-    /// A system call failed.
-    #[error("socket: {0}")]
-    Socket(#[source] io::Error),
-    /// The run was interrupted, or has failed elsewhere.
-    #[error("interrupted before all connections were open")]
-    Interrupted,
-}
-
-/// Why an open connection is none any more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Ended {
-    /// The server sent a close frame.
-    #[error("closed by the server with code {code} {reason}")]
-    Closed {
-        /// 1005 if it gave none.
-        code: u16,
-        /// In words; may be empty.
-        reason: String,
-    },
-    /// The stream ended.
-    #[error("the server ended the connection without a close frame")]
-    Eof,
-    /// What came is no WebSocket.
-    #[error("the server broke the protocol: {0}")]
-    Decode(#[from] DecodeError),
-    /// A system call failed, as when the server resets.
-    #[error("socket: {0}")]
-    Socket(#[from] io::Error),
-}
-
-impl Ended {
-    /// The close code that this end counts as; `None` if it is not the server's choice but its fault.
-    #[must_use]
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Closed { code, .. } => Some(*code),
-            // RFC 6455 s7.1.5: 1006 stands for an end without a close frame, and so for a reset.
-            Self::Eof | Self::Socket(_) => Some(CloseCode::ABNORMAL.value()),
-            Self::Decode(_) => None,
-        }
-    }
-
-    fn closed(frame: Option<CloseFrame<'_>>) -> Self {
-        let (code, reason) = frame.map_or((1005, ""), |frame| (frame.code.value(), frame.reason));
-        Self::Closed { code, reason: reason.to_owned() }
-    }
-}
-
 /// Random bytes: a handshake key, a mask.
 ///
 /// # Errors
@@ -314,5 +282,35 @@ const RULES: Rules = Rules { role: Role::Client, message_bytes_max: MESSAGE_BYTE
 /// Room for the largest payload and its envelope.
 const MESSAGE_BYTES_MAX: u64 = 32 << 20;
 
-/// Connecting, the handshake's answer and a subscription's may each take this long.
-const STEP_WAIT: Duration = Duration::from_secs(10);
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn what_the_socket_does_not_take_is_kept_in_order_and_pongs_stand_behind_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut ping = Vec::new();
+        encode_frame(&mut ping, true, Opcode::Ping, None, b"p");
+        let mut connection = Connection::new(stream, ping);
+        let frames: Vec<u8> = (0..8u32 << 20).map(|index| index.to_le_bytes()[1]).collect();
+        connection.send_soon(&frames).unwrap();
+        assert!(connection.unsent_bytes() > 0);
+        connection.receive(&mut [0; 64], |_| panic!("nothing was sent")).unwrap();
+        assert_eq!(connection.pings(), 1);
+
+        // Two bytes of header, four of mask, one of payload.
+        let mut received = vec![0; frames.len() + 7];
+        let mut filled = 0;
+        while filled < received.len() {
+            filled += peer.read(&mut received[filled..]).unwrap();
+            connection.flush().unwrap();
+        }
+        assert!(received[..frames.len()] == frames);
+        assert_eq!(received[frames.len()..][..2], [0x8a, 0x81]);
+        assert_eq!(connection.unsent_bytes(), 0);
+    }
+}

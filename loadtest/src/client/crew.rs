@@ -10,57 +10,55 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
-        mpsc::{Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
 };
 
 use super::{
-    connection::{OpenError, Opener},
+    connection::Opener,
     envelope::Envelope,
+    error::OpenError,
     progress::{LOOK_AGAIN, Progress},
     worker::{Outcome, Worker},
 };
+
+/// Who is to receive.
+#[derive(Clone, Debug)]
+pub struct Audience {
+    /// Connections.
+    pub connections: usize,
+    /// Threads that hold them.
+    pub threads: usize,
+    /// Of the topic that they receive.
+    pub envelope: Envelope,
+    /// Whether they subscribe to it.
+    pub is_subscribed: bool,
+    /// How many publishers they have to tell apart.
+    pub publishers: usize,
+}
 
 /// Receiving threads.
 #[derive(Debug)]
 pub struct Crew(Vec<JoinHandle<Outcome>>);
 
 impl Crew {
-    /// Starts the threads, and returns when all their connections are subscribed.
+    /// Starts the threads, and returns when all their connections are open, and subscribed if they are to be.
     ///
     /// # Errors
     /// The first connection that fails, or an interrupt.
     pub fn open(
         opener: &Opener,
-        subscribers: usize,
-        threads: usize,
-        envelope: &Envelope,
-        publishers: usize,
+        audience: &Audience,
         progress: &Arc<Progress>,
         is_interrupted: &AtomicBool,
     ) -> Result<Self, OpenError> {
         let (opened, openings) = channel();
         let start = |share| {
-            let (opener, envelope) = (opener.clone(), envelope.clone());
-            start_worker(opener, share, envelope, publishers, Arc::clone(progress), opened.clone())
+            start_worker(opener.clone(), share, audience.clone(), Arc::clone(progress), opened.clone())
         };
-        let workers: Vec<_> = shares(subscribers, threads).into_iter().map(start).collect();
-        let mut waiting = workers.len();
-        while waiting > 0 {
-            match openings.recv_timeout(LOOK_AGAIN) {
-                Ok(Ok(())) => waiting -= 1,
-                Ok(Err(error)) => {
-                    progress.fail(error.to_string());
-                    return Err(error);
-                }
-                Err(_) if is_interrupted.load(SeqCst) => {
-                    progress.fail("interrupted".to_owned());
-                    return Err(OpenError::Interrupted);
-                }
-                Err(_) => {}
-            }
-        }
+        let workers: Vec<_> = shares(audience.connections, audience.threads).into_iter().map(start).collect();
+        wait_open(&openings, workers.len(), progress, is_interrupted)?;
         Ok(Self(workers))
     }
 
@@ -71,16 +69,43 @@ impl Crew {
     }
 }
 
+/// Waits until so many threads have said that their connections are open.
+///
+/// # Errors
+/// The first connection that fails, or an interrupt; the other threads are told by `progress`.
+pub fn wait_open(
+    openings: &Receiver<Result<(), OpenError>>,
+    threads: usize,
+    progress: &Progress,
+    is_interrupted: &AtomicBool,
+) -> Result<(), OpenError> {
+    let mut waiting = threads;
+    while waiting > 0 {
+        match openings.recv_timeout(LOOK_AGAIN) {
+            Ok(Ok(())) => waiting -= 1,
+            Ok(Err(error)) => {
+                progress.fail(error.to_string());
+                return Err(error);
+            }
+            Err(_) if is_interrupted.load(SeqCst) => {
+                progress.fail("interrupted".to_owned());
+                return Err(OpenError::Interrupted);
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 fn start_worker(
     opener: Opener,
     share: Range<usize>,
-    envelope: Envelope,
-    publishers: usize,
+    audience: Audience,
     progress: Arc<Progress>,
     opened: Sender<Result<(), OpenError>>,
 ) -> JoinHandle<Outcome> {
     thread::spawn(move || {
-        let worker = match Worker::open(&opener, share, &envelope, publishers, &progress) {
+        let worker = match Worker::open(&opener, share, &audience, &progress) {
             Ok(worker) => worker,
             Err(error) => {
                 // The run ends before anything is published; nobody asks for this outcome.

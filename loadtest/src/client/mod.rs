@@ -9,6 +9,8 @@ pub mod connection;
 pub mod crew;
 pub mod endpoint;
 pub mod envelope;
+pub mod error;
+pub mod handshake;
 pub mod progress;
 pub mod publisher;
 pub mod worker;

@@ -19,8 +19,10 @@ use rustix::{
 };
 
 use super::{
-    connection::{Connection, Ended, OpenError, Opener},
+    connection::{Connection, Opener},
+    crew::Audience,
     envelope::{Envelope, Incoming},
+    error::{Ended, OpenError},
     progress::{LOOK_AGAIN, Progress},
 };
 use crate::{
@@ -37,6 +39,8 @@ pub struct Worker {
     subscribers: Vec<Subscriber>,
     poller: OwnedFd,
     judge: Judge,
+    closes: Closes,
+    buffer: Vec<u8>,
 }
 
 /// What a worker saw.
@@ -47,24 +51,25 @@ pub struct Outcome {
     pub tally: Tally,
     /// Those of them that the server closed.
     pub closes: Closes,
+    /// Pings of the server that were answered.
+    pub pings: u64,
 }
 
 impl Default for Outcome {
     fn default() -> Self {
-        Self { latency_ns: latency_histogram(), tally: Tally::default(), closes: Closes::default() }
+        Self { latency_ns: latency_histogram(), tally: Tally::default(), closes: Closes::default(), pings: 0 }
     }
 }
 
 impl Worker {
-    /// Connects and subscribes connections `numbers`.
+    /// Connects connections `numbers`, and subscribes them if the audience is.
     ///
     /// # Errors
     /// The first connection that fails.
     pub fn open(
         opener: &Opener,
         numbers: Range<usize>,
-        envelope: &Envelope,
-        publishers: usize,
+        audience: &Audience,
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
         let poller = epoll::create(CreateFlags::CLOEXEC).map_err(socket)?;
@@ -74,22 +79,24 @@ impl Worker {
                 return Err(OpenError::Interrupted);
             }
             let mut connection = opener.open(number)?;
-            connection.subscribe(envelope)?;
+            if audience.is_subscribed {
+                connection.subscribe(&audience.envelope)?;
+            }
             let index = EventData::new_u64(subscribers.len() as u64);
             epoll::add(&poller, &connection, index, EventFlags::IN).map_err(socket)?;
             subscribers.push(Subscriber {
                 number,
                 connection,
-                sequences: vec![Sequence::default(); publishers],
+                sequences: vec![Sequence::default(); audience.publishers],
             });
         }
         let judge = Judge {
-            envelope: envelope.clone(),
+            envelope: audience.envelope.clone(),
             progress: Arc::clone(progress),
             latency_ns: latency_histogram(),
             tally: Tally::default(),
         };
-        Ok(Self { subscribers, poller, judge })
+        Ok(Self { subscribers, poller, judge, closes: Closes::default(), buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Receives until the run is finished.
@@ -97,9 +104,12 @@ impl Worker {
     pub fn run(mut self) -> Outcome {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AGAIN.subsec_nanos()) };
-        let mut buffer = vec![0; BUFFER_BYTES];
         let progress = Arc::clone(&self.judge.progress);
-        let mut closes = Closes::default();
+        for index in 0..self.subscribers.len() {
+            if self.subscribers[index].connection.has_early() {
+                self.receive(index);
+            }
+        }
         let published = loop {
             if let Some(published) = progress.published() {
                 break published;
@@ -111,25 +121,28 @@ impl Worker {
                 continue;
             }
             for event in events.drain(..) {
-                let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-                let Some(subscriber) = self.subscribers.get_mut(index) else { continue };
-                if let Err(ended) = self.judge.receive(subscriber, &mut buffer) {
-                    let how = format!("subscriber {}: {ended}", subscriber.number);
-                    match ended.code() {
-                        Some(code) => {
-                            closes.add(code);
-                            progress.add_closed(subscriber.received(), how);
-                        }
-                        None => progress.fail(how),
-                    }
-                    // A socket that has ended stays readable; leaving the set keeps this loop from spinning.
-                    let _ = epoll::delete(&self.poller, &subscriber.connection);
-                }
+                self.receive(usize::try_from(event.data.u64()).unwrap_or(usize::MAX));
             }
         };
         let mut tally = self.judge.tally;
         tally.missing = self.subscribers.iter().map(|subscriber| subscriber.missing(published)).sum();
-        Outcome { latency_ns: self.judge.latency_ns, tally, closes }
+        let pings = self.subscribers.iter().map(|subscriber| subscriber.connection.pings()).sum();
+        Outcome { latency_ns: self.judge.latency_ns, tally, closes: self.closes, pings }
+    }
+
+    fn receive(&mut self, index: usize) {
+        let Some(subscriber) = self.subscribers.get_mut(index) else { return };
+        let Err(ended) = self.judge.receive(subscriber, &mut self.buffer) else { return };
+        let how = format!("subscriber {}: {ended}", subscriber.number);
+        match ended.code() {
+            Some(code) => {
+                self.closes.add(code);
+                self.judge.progress.add_closed(subscriber.received(), how);
+            }
+            None => self.judge.progress.fail(how),
+        }
+        // A socket that has ended stays readable; leaving the set keeps the loop from spinning.
+        let _ = epoll::delete(&self.poller, &subscriber.connection);
     }
 }
 

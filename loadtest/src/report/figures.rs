@@ -49,8 +49,18 @@ impl Section {
 /// Of a fan-out.
 pub const FANOUT: &[Section] = &[DELIVERED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
 
+/// Of an echo.
+pub const ECHO: &[Section] = &[ECHOED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
+
+/// Of a storm of connects.
+pub const CONNECT: &[Section] =
+    &[STORM, HANDSHAKE, GROUP, CHECKED, LATENCY, SERVER_STORM, MEMORY_AFTER, CLIENT_STORM, MACHINE_STORM];
+
+/// Of idle connections.
+pub const IDLE: &[Section] = &[HELD, SERVER_IDLE, MEMORY, MEMORY_AFTER, CLIENT_IDLE, MACHINE_IDLE];
+
 /// Of all scenarios.
-pub const ALL: [&[Section]; 1] = [FANOUT];
+pub const ALL: [&[Section]; 4] = [FANOUT, ECHO, CONNECT, IDLE];
 
 const DELIVERED: Section = Section::new(
     "delivered",
@@ -60,6 +70,60 @@ const DELIVERED: Section = Section::new(
         Figure::new("measured", Unit::Count, "those of them that the figures are of: all after the warm-up"),
         Figure::pace("elapsed", Unit::Time, "from the first measured publish to the last delivery"),
         Figure::pace("delivered_per_s", Unit::Rate, "measured deliveries per second of that"),
+    ],
+);
+
+const ECHOED: Section = Section::new(
+    "echoed",
+    &[
+        Figure::new("sent", Unit::Count, "messages sent"),
+        Figure::new("delivered", Unit::Count, "messages that came back, once each"),
+        Figure::new("measured", Unit::Count, "those of them that the figures are of: all after the warm-up"),
+        Figure::pace("elapsed", Unit::Time, "from the first measured message to the last that came back"),
+        Figure::pace("delivered_per_s", Unit::Rate, "measured messages that came back, per second of that"),
+    ],
+);
+
+const STORM: Section = Section::new(
+    "storm",
+    &[
+        Figure::new("connects", Unit::Count, "connects tried"),
+        Figure::new("opened", Unit::Count, "handshakes that the server accepted"),
+        Figure::new("refused", Unit::Count, "connects that it refused or did not answer"),
+        Figure::pace("storm", Unit::Time, "from the first connect to the last answer"),
+        Figure::pace("opened_per_s", Unit::Rate, "handshakes accepted per second of that"),
+    ],
+);
+
+const HANDSHAKE: Section = Section::new(
+    "handshake",
+    &[
+        Figure::pace("handshake_p50", Unit::Time, "due connect to accepted handshake, half of all"),
+        Figure::pace("handshake_p90", Unit::Time, "9 of 10"),
+        Figure::pace("handshake_p99", Unit::Time, "99 of 100"),
+        Figure::pace("handshake_p99.9", Unit::Time, "999 of 1,000"),
+        Figure::pace("handshake_p99.99", Unit::Time, "9,999 of 10,000"),
+        Figure::pace("handshake_max", Unit::Time, "all"),
+    ],
+);
+
+const GROUP: Section = Section::new(
+    "group",
+    &[
+        Figure::new("publishes", Unit::Count, "messages published to the group"),
+        Figure::new("delivered", Unit::Count, "messages that arrived there, once each"),
+        Figure::new("measured", Unit::Count, "those of them that were published in the storm"),
+    ],
+);
+
+const HELD: Section = Section::new(
+    "held",
+    &[
+        Figure::new("connections", Unit::Count, "connections that were opened"),
+        Figure::new("closed", Unit::Count, "connections that the server ended"),
+        Figure::new("pings", Unit::Count, "pings of the server that were answered, from the start"),
+        Figure::new("unexpected", Unit::Count, "messages that nobody asked for"),
+        Figure::new("elapsed", Unit::Time, "how long they were held"),
     ],
 );
 
@@ -96,6 +160,32 @@ const SERVER: Section = Section::new(
     ],
 );
 
+const SERVER_STORM: Section = Section::new(
+    "server",
+    &[
+        Figure::new(
+            "server_cpu_per_connect",
+            Unit::Time,
+            "its threads and ksoftirqd, per accepted handshake",
+        ),
+        Figure::new("softirq_cpu_per_connect", Unit::Time, "the part of it that is ksoftirqd's"),
+        Figure::pace("server_cpus", Unit::Number, "CPUs it kept busy"),
+    ],
+);
+
+const SERVER_IDLE: Section = Section::new(
+    "server",
+    &[
+        Figure::new(
+            "server_cpu_per_connection_s",
+            Unit::Time,
+            "its threads and ksoftirqd, per connection and second",
+        ),
+        Figure::new("softirq_cpu_per_connection_s", Unit::Time, "the part of it that is ksoftirqd's"),
+        Figure::new("server_cpus", Unit::Number, "CPUs it kept busy"),
+    ],
+);
+
 const MEMORY: Section = Section::new(
     "memory",
     &[
@@ -111,14 +201,30 @@ const MEMORY: Section = Section::new(
 const MEMORY_AFTER: Section = Section::new(
     "afterwards",
     &[
-        Figure::new("anonymous_per_connection_after", Unit::Bytes, "the same after the last delivery"),
-        Figure::new("pss_per_connection_after", Unit::Bytes, "the same after the last delivery"),
+        Figure::new("anonymous_per_connection_after", Unit::Bytes, "the same at the end"),
+        Figure::new("pss_per_connection_after", Unit::Bytes, "the same at the end"),
     ],
 );
 
 const CLIENT: Section = Section::new(
     "client",
     &[Figure::new("client_cpu_per_frame", Unit::Time, "of this program, per measured delivery"), CLIENT_CPU],
+);
+
+const CLIENT_STORM: Section = Section::new(
+    "client",
+    &[
+        Figure::new("client_cpu_per_connect", Unit::Time, "of this program, per accepted handshake"),
+        CLIENT_CPU,
+    ],
+);
+
+const CLIENT_IDLE: Section = Section::new(
+    "client",
+    &[
+        Figure::new("client_cpu_per_connection_s", Unit::Time, "of this program, per connection and second"),
+        CLIENT_CPU,
+    ],
 );
 
 const CLIENT_CPU: Figure =
@@ -133,6 +239,36 @@ const MACHINE: Section = Section::new(
             "all CPUs, whoever used them, per measured delivery",
         ),
         Figure::new("segments_per_frame", Unit::Number, "TCP segments with data, of the whole machine"),
+        LOAD_BEFORE,
+        LOAD_AFTER,
+        STEAL,
+    ],
+);
+
+const MACHINE_STORM: Section = Section::new(
+    "machine",
+    &[
+        Figure::new(
+            "machine_cpu_per_connect",
+            Unit::Time,
+            "all CPUs, whoever used them, per accepted handshake",
+        ),
+        Figure::new("segments_per_connect", Unit::Number, "TCP segments with data, of the whole machine"),
+        LOAD_BEFORE,
+        LOAD_AFTER,
+        STEAL,
+    ],
+);
+
+const MACHINE_IDLE: Section = Section::new(
+    "machine",
+    &[
+        Figure::new("machine_cpu_per_connection_s", Unit::Time, "all CPUs, whoever used them"),
+        Figure::new(
+            "segments_per_connection_s",
+            Unit::Number,
+            "TCP segments with data, of the whole machine",
+        ),
         LOAD_BEFORE,
         LOAD_AFTER,
         STEAL,

@@ -5,7 +5,7 @@
 //! Bounds  a figure without a cause to divide by (no delivery, no time) has no value
 //! Source  none
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 
@@ -43,7 +43,14 @@ impl Values {
         self.set("unexpected", tally.unexpected as f64);
     }
 
-    /// Quantiles of a histogram of nanoseconds, under the names of `LATENCIES`.
+    /// How many deliveries were measured, and how fast they were.
+    pub fn set_pace(&mut self, measured: u64, elapsed_ns: u64) {
+        self.set("measured", measured as f64);
+        self.set("elapsed", elapsed_ns as f64);
+        self.set("delivered_per_s", measured as f64 / (elapsed_ns as f64 / 1e9));
+    }
+
+    /// Quantiles of a histogram of nanoseconds, under names such as `LATENCIES`.
     pub fn set_latency(&mut self, latency_ns: &Histogram<u64>, names: &[&'static str; 6]) {
         if latency_ns.is_empty() {
             return;
@@ -53,39 +60,89 @@ impl Values {
         }
     }
 
-    /// CPU of server, client and machine, per frame where that is the figure.
-    pub fn set_spent(&mut self, spent: &Spent, frames: u64, client_cpus: usize) {
-        let frames = frames as f64;
-        let per_frame = |cpu: std::time::Duration| cpu.as_secs_f64() * 1e9 / frames;
+    /// CPU of server, client and machine, each divided by `count` of what `names` say.
+    pub fn set_spent(&mut self, names: &Costs, spent: &Spent, count: f64, client_cpus: usize) {
+        let per = |cpu: Duration| cpu.as_secs_f64() * 1e9 / count;
         if let Some(cpu) = spent.server_cpu {
-            self.set("server_cpu_per_frame", per_frame(cpu));
-            self.set("softirq_cpu_per_frame", per_frame(spent.softirq_cpu));
+            self.set(names.server, per(cpu));
+            self.set(names.softirq, per(spent.softirq_cpu));
             self.set("server_cpus", cpu.as_secs_f64() / spent.elapsed.as_secs_f64());
         }
-        self.set("client_cpu_per_frame", per_frame(spent.client_cpu));
+        self.set(names.client, per(spent.client_cpu));
         self.set("client_cpu", spent.client_saturation(client_cpus));
-        self.set("machine_cpu_per_frame", per_frame(spent.machine_cpu()));
-        self.set("segments_per_frame", spent.segments() as f64 / frames);
+        self.set(names.machine, per(spent.machine_cpu()));
+        self.set(names.segments, spent.segments() as f64 / count);
         self.set("load_before", spent.before.load);
         self.set("load_after", spent.after.load);
         self.set("steal", spent.steal());
     }
 
-    /// Server memory per connection, from before anybody connected to `now`.
-    pub fn set_memory(&mut self, names: [&'static str; 2], before: Memory, now: Memory, connections: usize) {
+    /// Server memory per connection: with all connected, and at the end, each less what there was before.
+    pub fn set_memories(&mut self, [before, connected, after]: [Option<Memory>; 3], connections: usize) {
+        let Some(before) = before else { return };
         let per = |before: u64, now: u64| (now as f64 - before as f64) / connections as f64;
-        self.set(names[0], per(before.anonymous_bytes, now.anonymous_bytes));
-        self.set(names[1], per(before.pss_bytes, now.pss_bytes));
+        for ([anonymous, pss], now) in [(MEMORY, connected), (MEMORY_AFTER, after)] {
+            if let Some(now) = now {
+                self.set(anonymous, per(before.anonymous_bytes, now.anonymous_bytes));
+                self.set(pss, per(before.pss_bytes, now.pss_bytes));
+            }
+        }
     }
 }
+
+/// Names for what one of something costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Costs {
+    server: &'static str,
+    softirq: &'static str,
+    client: &'static str,
+    machine: &'static str,
+    segments: &'static str,
+}
+
+/// Of a message.
+pub const PER_FRAME: Costs = Costs {
+    server: "server_cpu_per_frame",
+    softirq: "softirq_cpu_per_frame",
+    client: "client_cpu_per_frame",
+    machine: "machine_cpu_per_frame",
+    segments: "segments_per_frame",
+};
+
+/// Of a handshake.
+pub const PER_CONNECT: Costs = Costs {
+    server: "server_cpu_per_connect",
+    softirq: "softirq_cpu_per_connect",
+    client: "client_cpu_per_connect",
+    machine: "machine_cpu_per_connect",
+    segments: "segments_per_connect",
+};
+
+/// Of a connection in a second.
+pub const PER_CONNECTION_S: Costs = Costs {
+    server: "server_cpu_per_connection_s",
+    softirq: "softirq_cpu_per_connection_s",
+    client: "client_cpu_per_connection_s",
+    machine: "machine_cpu_per_connection_s",
+    segments: "segments_per_connection_s",
+};
 
 /// Names for the latency of messages.
 pub const LATENCIES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
+/// Names for the latency of handshakes.
+pub const HANDSHAKES: [&str; 6] = [
+    "handshake_p50",
+    "handshake_p90",
+    "handshake_p99",
+    "handshake_p99.9",
+    "handshake_p99.99",
+    "handshake_max",
+];
+
 /// Names for server memory with all connected, and at the end.
-pub const MEMORY: [&str; 2] = ["anonymous_per_connection", "pss_per_connection"];
-/// See `MEMORY`.
-pub const MEMORY_AFTER: [&str; 2] = ["anonymous_per_connection_after", "pss_per_connection_after"];
+const MEMORY: [&str; 2] = ["anonymous_per_connection", "pss_per_connection"];
+const MEMORY_AFTER: [&str; 2] = ["anonymous_per_connection_after", "pss_per_connection_after"];
 
 const QUANTILES: [f64; 6] = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
 
@@ -119,8 +176,10 @@ mod tests {
     fn memory_is_the_difference_per_connection() {
         let mut values = Values::default();
         let before = Memory { pss_bytes: 500, anonymous_bytes: 1000 };
-        values.set_memory(MEMORY, before, Memory { pss_bytes: 400, anonymous_bytes: 5000 }, 10);
-        assert_eq!(values.get("anonymous_per_connection"), Some(400.0));
-        assert_eq!(values.get("pss_per_connection"), Some(-10.0));
+        let after = Memory { pss_bytes: 400, anonymous_bytes: 5000 };
+        values.set_memories([Some(before), None, Some(after)], 10);
+        assert_eq!(values.get("anonymous_per_connection_after"), Some(400.0));
+        assert_eq!(values.get("pss_per_connection_after"), Some(-10.0));
+        assert_eq!(values.get("anonymous_per_connection"), None);
     }
 }

@@ -17,9 +17,10 @@ use super::ground::{Ground, RunError};
 use crate::{
     args::fanout::Fanout,
     client::{
-        connection::{Connection, OpenError, Opener},
-        crew::Crew,
+        connection::{Connection, Opener},
+        crew::{Audience, Crew},
         envelope::Envelope,
+        error::OpenError,
         progress::Progress,
         publisher::Publishers,
         worker::Outcome,
@@ -28,7 +29,7 @@ use crate::{
     measure::{latency::latency_histogram, process::Memory, reading::Spent},
     report::{
         Report, figures,
-        values::{LATENCIES, MEMORY, MEMORY_AFTER, Values},
+        values::{LATENCIES, PER_FRAME, Values},
     },
 };
 
@@ -46,18 +47,16 @@ fn measure(args: &Fanout, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
     let envelope = Envelope::new(&args.topic);
     let progress = Arc::new(Progress::new());
     let subscribers = args.subscribers.get();
-    let threads = ground.threads(args.threads.map(usize::from), subscribers);
 
     let memory_before = ground.memory()?;
-    let crew = Crew::open(
-        &ground.opener,
-        subscribers,
-        threads,
-        &envelope,
-        args.publishers.into(),
-        &progress,
-        is_interrupted,
-    )?;
+    let audience = Audience {
+        connections: subscribers,
+        threads: ground.threads(args.threads.map(usize::from), subscribers),
+        envelope: envelope.clone(),
+        is_subscribed: true,
+        publishers: args.publishers.into(),
+    };
+    let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
     let memory_connected = ground.memory()?;
     let connections = open_publishers(args, &ground.opener)?;
     let mut publishers = Publishers::new(connections, subscribers, &envelope, &progress);
@@ -135,15 +134,10 @@ impl Taken {
         let mut values = Values::default();
         values.set("publishes", self.publishes as f64);
         values.set_truth(&tally, &closes);
-        values.set("measured", latency_ns.len() as f64);
-        values.set("elapsed", self.elapsed_ns as f64);
-        values.set("delivered_per_s", latency_ns.len() as f64 / (self.elapsed_ns as f64 / 1e9));
+        values.set_pace(latency_ns.len(), self.elapsed_ns);
         values.set_latency(&latency_ns, &LATENCIES);
-        values.set_spent(&self.spent, latency_ns.len(), ground.client_cpus);
-        if let [Some(before), Some(connected), Some(after)] = self.memory {
-            values.set_memory(MEMORY, before, connected, args.subscribers.get());
-            values.set_memory(MEMORY_AFTER, before, after, args.subscribers.get());
-        }
+        values.set_spent(&PER_FRAME, &self.spent, latency_ns.len() as f64, ground.client_cpus);
+        values.set_memories(self.memory, args.subscribers.get());
         Report {
             scenario: "fanout",
             settings: settings(args),

@@ -11,8 +11,9 @@ use super::server::{Server, ServerError, default_program};
 use crate::{
     args::target::Target,
     client::{
-        connection::{OpenError, Opener},
+        connection::Opener,
         endpoint::{Endpoint, EndpointError},
+        error::OpenError,
     },
     measure::{
         affinity::CpuList,
