@@ -5,7 +5,10 @@
 //! Bounds  each number's range stands at its option
 //! Source  none
 
+pub mod connect;
+pub mod echo;
 pub mod fanout;
+pub mod idle;
 mod numbers;
 pub mod output;
 pub mod target;
@@ -16,14 +19,17 @@ use crate::report::{
     figures::{self, Section},
     require::{Requirement, RequirementError},
 };
+use connect::Connect;
+use echo::Echo;
 use fanout::Fanout;
+use idle::Idle;
 use output::Output;
 
 /// Loads a WebSocket server, and checks that each message arrives once, in order and unchanged.
 ///
 /// Without a scenario it is `fanout`. Without --url it starts the server itself.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "loadtest", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+#[command(name = "loadtest", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(subcommand)]
     scenario: Option<Scenario>,
@@ -35,7 +41,14 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Scenario {
     /// Many subscribers of one topic, and publishes to them
+    #[command(after_help = fanout::EXAMPLES)]
     Fanout(Fanout),
+    /// Messages that come back to the connection that sent them
+    Echo(Echo),
+    /// A storm of connects while messages are published to a small group
+    Connect(Connect),
+    /// Connections that only answer pings: what they cost
+    Idle(Idle),
 }
 
 impl Cli {
@@ -62,6 +75,9 @@ impl Scenario {
     pub fn output(&self) -> &Output {
         match self {
             Self::Fanout(args) => &args.output,
+            Self::Echo(args) => &args.output,
+            Self::Connect(args) => &args.output,
+            Self::Idle(args) => &args.output,
         }
     }
 
@@ -70,6 +86,9 @@ impl Scenario {
     pub fn sections(&self) -> &'static [Section] {
         match self {
             Self::Fanout(_) => figures::FANOUT,
+            Self::Echo(_) => figures::ECHO,
+            Self::Connect(_) => figures::CONNECT,
+            Self::Idle(_) => figures::IDLE,
         }
     }
 
@@ -82,9 +101,15 @@ impl Scenario {
     }
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  loadtest
+      our server, 1,000 subscribers, 2,000 publishes
+  loadtest fanout --help
+      each scenario has examples of its own
+
 Exit codes:
-  0  every message arrived once, in order and unchanged, and all requirements are met
+  0  every message arrived once, in order and unchanged, no connection was closed, all requirements are met
   1  a message did not, or the run failed half-way
   2  nothing was measured: wrong arguments, no server, no connections
   3  a requirement is not met
@@ -102,13 +127,21 @@ mod tests {
     fn the_bare_name_is_a_fanout_with_all_its_options() {
         let rest = "--subscribers 7 --json x --require lost==0 -- --driver epoll";
         for line in [format!("loadtest {rest}"), format!("loadtest fanout {rest}")] {
-            let Scenario::Fanout(args) = parse(&line).unwrap();
+            let Scenario::Fanout(args) = parse(&line).unwrap() else { panic!("{line}") };
             assert_eq!(args.subscribers.get(), 7);
             assert_eq!(args.target.server_args, ["--driver", "epoll"]);
             assert_eq!(args.output.require, ["lost==0"]);
         }
-        let Scenario::Fanout(args) = parse("loadtest").unwrap();
+        let Scenario::Fanout(args) = parse("loadtest").unwrap() else { panic!("not a fan-out") };
         assert_eq!(args.subscribers.get(), 1000);
+    }
+
+    #[test]
+    fn each_scenario_teaches_by_examples() {
+        for scenario in Cli::command().get_subcommands() {
+            let help = scenario.clone().render_long_help().to_string();
+            assert!(help.contains(&format!("  loadtest {}", scenario.get_name())), "{help}");
+        }
     }
 
     #[test]
@@ -119,6 +152,7 @@ mod tests {
     #[test]
     fn requirements_are_of_the_scenario() {
         assert_eq!(parse("loadtest --require p99<5ms").unwrap().requirements().unwrap().len(), 1);
+        assert!(parse("loadtest idle --require p99<5ms").unwrap().requirements().is_err());
         let error = parse("loadtest --require p98<5ms").unwrap().requirements().unwrap_err();
         assert!(error.to_string().contains("p99.99"), "{error}");
     }

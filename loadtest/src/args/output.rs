@@ -17,8 +17,8 @@ pub struct Output {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// What a figure of the report must be, such as 'p99<5ms' or 'lost==0'; else the exit code is 3.
-    /// May be given more than once
+    /// What a figure must be, by its name in the report, such as 'p99<5ms' or 'lost==0'; else the exit code
+    /// is 3. Operators: < <= == >= >; units: ns us ms s, B KiB MiB GiB, %. May be given more than once
     #[arg(long, value_name = "'NAME<VALUE'")]
     pub require: Vec<String>,
 }

@@ -7,10 +7,13 @@
 
 pub mod connection;
 pub mod crew;
+pub mod echo;
 pub mod endpoint;
 pub mod envelope;
 pub mod error;
+pub mod form;
 pub mod handshake;
 pub mod progress;
 pub mod publisher;
+pub mod storm;
 pub mod worker;

@@ -129,6 +129,9 @@ pub enum RunError {
     /// Of --pin-client.
     #[error("--pin-client: {0}")]
     Pin(#[source] io::Error),
+    /// Of this program.
+    #[error("a thread of this program panicked; its message stands above")]
+    Panic,
     /// Of /proc.
     #[error("cannot observe the server: {0}")]
     Proc(#[source] io::Error),

@@ -5,8 +5,11 @@
 //! Bounds  each its own
 //! Source  none
 
+pub mod connect;
+pub mod echo;
 pub mod fanout;
 pub mod ground;
+pub mod idle;
 pub mod server;
 
 use std::sync::atomic::AtomicBool;
@@ -21,5 +24,8 @@ use ground::RunError;
 pub fn run(scenario: &Scenario, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     match scenario {
         Scenario::Fanout(args) => fanout::run(args, is_interrupted),
+        Scenario::Echo(args) => echo::run(args, is_interrupted),
+        Scenario::Connect(args) => connect::run(args, is_interrupted),
+        Scenario::Idle(args) => idle::run(args, is_interrupted),
     }
 }

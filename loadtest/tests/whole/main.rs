@@ -2,5 +2,8 @@
 #![cfg(test)]
 
 mod binary;
+mod connect;
+mod echo;
+mod idle;
 mod run;
 mod server;

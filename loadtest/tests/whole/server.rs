@@ -11,6 +11,7 @@ use fanwire_ws::{
     Budget, CloseCode, Decoder, Event, HeadLimits, Opcode, RequestHead, Role, Rules, encode_close,
     encode_frame, write_accept,
 };
+use loadtest::truth::stamp::Stamp;
 use serde_json::{Value, json};
 
 /// What the server does wrong, if anything, from the message `FAULT_AT` on, to the first subscriber.
@@ -38,6 +39,16 @@ pub(crate) enum Fault {
     Stall,
     /// Subscribing is answered by an error.
     RefuseSubscribe,
+    /// A ping in the same segment as the handshake's answer.
+    Ping,
+    /// A close frame in the same segment as the handshake's answer.
+    CloseAtOnce,
+    /// Echo: an answer that was for another connection.
+    Swap,
+    /// From the handshake `LATE` on they are answered by 503.
+    RefuseLate,
+    /// From the handshake `LATE` on the connection ends instead of an answer.
+    DropLate,
     /// Publishing is.
     RefusePublish,
     /// The handshake is answered by 503.
@@ -55,7 +66,13 @@ pub(crate) fn start(fault: Fault) -> String {
 pub(crate) fn start_watched(fault: Fault) -> (String, impl Fn() -> u64) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-    let room = Arc::new(Mutex::new(Room { fault, subscribers: Vec::new(), published: 0, held: None }));
+    let room = Arc::new(Mutex::new(Room {
+        fault,
+        subscribers: Vec::new(),
+        handshakes: 0,
+        published: 0,
+        held: None,
+    }));
     let watched = Arc::clone(&room);
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -69,6 +86,8 @@ pub(crate) fn start_watched(fault: Fault) -> (String, impl Fn() -> u64) {
 struct Room {
     fault: Fault,
     subscribers: Vec<TcpStream>,
+    handshakes: u64,
+    /// Messages published, or echoed.
     published: u64,
     held: Option<Vec<u8>>,
 }
@@ -76,11 +95,14 @@ struct Room {
 /// Counted from 0.
 const FAULT_AT: u64 = 5;
 
+/// Counted from 0: behind 4 subscribers, a publisher and 7 more.
+const LATE: u64 = 12;
+
 const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
 
 /// Returns when the client goes.
 fn serve(mut stream: TcpStream, room: &Mutex<Room>) -> Option<()> {
-    let fault = room.lock().unwrap().fault;
+    let fault = room.lock().unwrap().handshake();
     if !shake_hands(&mut stream, fault)? {
         return None;
     }
@@ -123,14 +145,34 @@ fn shake_hands(stream: &mut TcpStream, fault: Fault) -> Option<bool> {
             // In the same segment as the head, so that a client must not lose it.
             encode_frame(&mut answer, true, Opcode::Text, None, br#"{"topic":"welcome","data":1}"#);
         }
+        if fault == Fault::Ping {
+            encode_frame(&mut answer, true, Opcode::Ping, None, b"odd");
+        }
+        if fault == Fault::CloseAtOnce {
+            encode_close(&mut answer, None, CloseCode::POLICY, "not you");
+        }
         stream.write_all(&answer).ok()?;
         return Some(true);
     }
 }
 
 impl Room {
+    /// What is to be wrong with the next handshake.
+    fn handshake(&mut self) -> Fault {
+        let is_late = self.handshakes >= LATE;
+        self.handshakes += 1;
+        match self.fault {
+            Fault::RefuseLate if is_late => Fault::RefuseHandshake,
+            Fault::DropLate if is_late => Fault::DropHandshake,
+            fault => fault,
+        }
+    }
+
     fn handle(&mut self, stream: &mut TcpStream, message: &[u8]) -> Option<()> {
         let request: Value = serde_json::from_slice(message).unwrap();
+        if request.is_string() {
+            return self.echo(stream, &request, |data| data.to_string().into_bytes());
+        }
         let data = &request["data"];
         match request["topic"].as_str().unwrap() {
             "subscribe" if self.fault == Fault::RefuseSubscribe => {
@@ -140,12 +182,34 @@ impl Room {
                 self.subscribers.push(stream.try_clone().unwrap());
                 answer(stream, "subscribed", data)
             }
+            "ping" => {
+                self.echo(stream, data, |data| format!(r#"{{"topic":"pong","data":{data}}}"#).into_bytes())
+            }
             "publish" if self.fault == Fault::RefusePublish => answer(stream, "error", &json!("not allowed")),
             "publish" => {
                 self.publish(&data["data"]);
                 Some(())
             }
             other => panic!("unknown request {other}"),
+        }
+    }
+
+    fn echo(&mut self, stream: &mut TcpStream, data: &Value, form: impl Fn(&Value) -> Vec<u8>) -> Option<()> {
+        let is_fault = self.published == FAULT_AT;
+        self.published += 1;
+        if self.fault == Fault::Stall && self.published > FAULT_AT {
+            return Some(());
+        }
+        let mut frames = encode(&form(data));
+        match self.fault {
+            Fault::Swap if is_fault => frames = encode(&form(&for_another(data))),
+            _ if is_fault => frames = self.spoil(frames),
+            _ => {}
+        }
+        stream.write_all(&frames).ok()?;
+        match self.fault {
+            Fault::Close | Fault::Drop if is_fault => None,
+            _ => Some(()),
         }
     }
 
@@ -197,6 +261,15 @@ impl Room {
         }
         frames
     }
+}
+
+/// The same message as another connection would have sent it.
+fn for_another(data: &Value) -> Value {
+    let text = data.to_string();
+    let stamp = Stamp::decode(text.as_bytes()).unwrap();
+    let mut changed = Vec::new();
+    Stamp { publisher: stamp.publisher + 1, ..stamp }.encode(text.len(), &mut changed);
+    serde_json::from_slice(&changed).unwrap()
 }
 
 fn delivery(data: &Value) -> Vec<u8> {

@@ -1,0 +1,89 @@
+//! Arguments of the echo.
+//!
+//! In      the command line
+//! Out     `Echo`, whose numbers have been checked
+//! Bounds  each number's range stands at its option
+//! Source  none
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::Args;
+
+use super::{
+    numbers::{payload_bytes, rate, seconds},
+    output::Output,
+    target::Target,
+};
+
+/// Opens connections, each of which sends its next message when the last one has come back.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Echo {
+    /// Connections
+    #[arg(long, default_value = "100")]
+    pub connections: NonZeroUsize,
+
+    /// Messages to send, over all connections (rounded up to whole rounds)
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: u64,
+
+    /// Length of each message's data, a JSON string
+    #[arg(long, default_value_t = 128, value_parser = payload_bytes)]
+    pub payload_bytes: usize,
+
+    /// Send the data alone and expect it back as it is, from servers that echo every message;
+    /// else send {"topic":"ping","data":...} and expect {"topic":"pong","data":...}
+    #[arg(long)]
+    pub raw: bool,
+
+    /// Messages per second over all connections, in turn, sent on schedule whatever the server does; 0: each
+    /// connection sends when its last message has come back
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    pub rate: f64,
+
+    /// Seconds of the same before that: checked, but in no latency, rate or CPU figure
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub warm_up: Option<Duration>,
+
+    /// Seconds after which sending ends, done or not; the warm-up is not in it
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub duration: Duration,
+
+    /// Seconds without anything coming back after which what is missing counts as lost
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub patience: Duration,
+
+    /// Threads that hold the connections [default: one per CPU it may run on, less one for the server]
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
+
+    /// The server under load.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl Echo {
+    /// Messages that each connection sends.
+    #[must_use]
+    pub fn messages_each(&self) -> u64 {
+        self.messages.div_ceil(self.connections.get() as u64)
+    }
+}
+
+const EXAMPLES: &str = "\
+What it needs of a server: that it answers {\"topic\":\"ping\",\"data\":D} with {\"topic\":\"pong\",\"data\":D},
+as fanwire-server does. Servers that send every message back as it came are loaded with --raw.
+
+Examples:
+  loadtest echo
+      our server, 100 connections, one message on its way on each
+  loadtest echo --rate 20000 --require 'p99<5ms'
+      20,000 messages a second, whatever the server does
+  loadtest echo --raw --server target/release/examples/echo
+      the example `echo` of the engine
+  loadtest echo --raw --url ws://127.0.0.1:9001/ --server-pid 4711
+      any echo server; its CPU and memory are measured, too";

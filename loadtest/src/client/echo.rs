@@ -1,0 +1,339 @@
+//! Echo threads: connections that send, and check what comes back.
+//!
+//! In      an opener, a share of the connection numbers, phases of sending
+//! Out     an `Outcome` of all phases
+//! Bounds  a phase ends with its counts, its time, or --patience; 16 MiB wait for a server that does not read
+//! Source  epoll(7), level-triggered
+
+use std::{
+    io,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fanwire_ws::{Opcode, encode_frame};
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+    },
+    fd::OwnedFd,
+    io::Errno,
+};
+
+use super::{
+    connection::{Connection, Opener, random},
+    envelope::Incoming,
+    error::{Ended, OpenError},
+    form::Form,
+    progress::{LOOK_AGAIN, Progress},
+    worker::Outcome,
+};
+use crate::{
+    load::{schedule::Schedule, stream::Pace},
+    truth::{
+        sequence::{Sequence, Verdict},
+        stamp::Stamp,
+    },
+};
+
+/// What one thread is to send from now on.
+#[derive(Clone, Copy, Debug)]
+pub struct Phase {
+    /// When each message leaves; of an open loop the rate is this thread's part.
+    pub pace: Pace,
+    /// Length of each message's data.
+    pub payload_bytes: usize,
+    /// Messages of each connection.
+    pub messages_each: u64,
+    /// When sending ends, done or not.
+    pub end: Instant,
+    /// Time without anything coming back after which what is missing counts as lost.
+    pub patience: Duration,
+}
+
+/// Connections of one thread.
+pub struct EchoWorker {
+    talkers: Vec<Talker>,
+    poller: OwnedFd,
+    form: Form,
+    progress: Arc<Progress>,
+    outcome: Outcome,
+    /// Messages that have not come back, of connections that are open.
+    in_flight: u64,
+    /// When something came back last, or nothing was on its way.
+    heard: Instant,
+    buffer: Vec<u8>,
+}
+
+impl EchoWorker {
+    /// Connects connections `numbers`.
+    ///
+    /// # Errors
+    /// The first connection that fails.
+    pub fn open(
+        opener: &Opener,
+        numbers: Range<usize>,
+        form: Form,
+        progress: Arc<Progress>,
+    ) -> Result<Self, OpenError> {
+        let poller = epoll::create(CreateFlags::CLOEXEC).map_err(socket)?;
+        let mut talkers = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            if progress.is_failed() {
+                return Err(OpenError::Interrupted);
+            }
+            let connection = opener.open(number)?;
+            epoll::add(&poller, &connection, key(talkers.len()), EventFlags::IN).map_err(socket)?;
+            talkers.push(Talker::new(number, connection));
+        }
+        let (outcome, heard, buffer) = (Outcome::default(), Instant::now(), vec![0; BUFFER_BYTES]);
+        Ok(Self { talkers, poller, form, progress, outcome, in_flight: 0, heard, buffer })
+    }
+
+    /// Sends, and checks what comes back, until the phase is over; `is_over` ends sending early.
+    pub fn run(&mut self, phase: &Phase, is_over: &dyn Fn() -> bool) {
+        self.heard = Instant::now();
+        for index in 0..self.talkers.len() {
+            if self.talkers[index].connection.has_early() {
+                self.receive(index);
+            }
+        }
+        let is_over = || is_over() || Instant::now() >= phase.end;
+        match phase.pace {
+            Pace::Closed => self.run_closed(phase, &is_over),
+            Pace::Open { per_s } => self.run_open(phase, per_s, &is_over),
+        }
+    }
+
+    /// What came back in all phases, and what did not.
+    #[must_use]
+    pub fn outcome(mut self) -> Outcome {
+        self.outcome.tally.missing =
+            self.talkers.iter().map(|talker| talker.sequence.missing(talker.sent)).sum();
+        self.outcome.pings = self.talkers.iter().map(|talker| talker.connection.pings()).sum();
+        self.outcome
+    }
+
+    /// Messages sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.talkers.iter().map(|talker| talker.sent).sum()
+    }
+
+    fn run_closed(&mut self, phase: &Phase, is_over: &dyn Fn() -> bool) {
+        let goals: Vec<u64> =
+            self.talkers.iter().map(|talker| talker.sent.saturating_add(phase.messages_each)).collect();
+        let mut ready: Vec<usize> = (0..self.talkers.len()).collect();
+        loop {
+            for index in ready.drain(..) {
+                if self.talkers[index].may_send(goals[index]) && !is_over() {
+                    self.send(index, self.progress.now_ns(), phase.payload_bytes);
+                }
+            }
+            // Each connection waits for its message, so nothing on its way means that nothing is left.
+            if self.in_flight == 0 || !self.hear(LOOK_AGAIN, phase.patience, &mut ready) {
+                return;
+            }
+        }
+    }
+
+    fn run_open(&mut self, phase: &Phase, per_s: f64, is_over: &dyn Fn() -> bool) {
+        let mut left = phase.messages_each.saturating_mul(self.talkers.len() as u64);
+        let mut schedule = Schedule::new(self.progress.now_ns(), per_s);
+        let (mut turns, mut ready) = ((0..self.talkers.len()).cycle(), Vec::new());
+        loop {
+            let mut wait = LOOK_AGAIN;
+            let is_over = left == 0 || is_over() || !self.talkers.iter().any(|talker| talker.is_open);
+            for _ in 0..SENDS_MAX.min(if is_over { 0 } else { left }) {
+                let due_ns = schedule.due_ns();
+                let now_ns = self.progress.now_ns();
+                if due_ns > now_ns {
+                    wait = wait.min(Duration::from_nanos(due_ns - now_ns));
+                    break;
+                }
+                let Some(index) = turns.by_ref().take(self.talkers.len()).find(|&i| self.talkers[i].is_open)
+                else {
+                    break;
+                };
+                self.send(index, due_ns, phase.payload_bytes);
+                schedule.advance();
+                left -= 1;
+            }
+            let is_late = !is_over && left > 0 && schedule.due_ns() <= self.progress.now_ns();
+            if is_over && self.in_flight == 0 {
+                return;
+            }
+            if !self.hear(if is_late { Duration::ZERO } else { wait }, phase.patience, &mut ready) {
+                return;
+            }
+            ready.clear();
+        }
+    }
+
+    fn send(&mut self, index: usize, intended_ns: u64, payload_bytes: usize) {
+        let talker = &mut self.talkers[index];
+        let sent = talker.send(&self.form, intended_ns, payload_bytes);
+        self.in_flight += 1;
+        if let Err(error) = sent {
+            self.end(index, &Ended::Socket(error));
+            return;
+        }
+        if talker.connection.unsent_bytes() > UNSENT_BYTES_MAX {
+            self.progress.fail(format!(
+                "connection {}: the server does not read, {} MiB wait: lower --rate",
+                talker.number,
+                UNSENT_BYTES_MAX >> 20
+            ));
+        }
+        self.watch(index);
+    }
+
+    /// Waits for what comes back, and adds to `ready` whose it was. False if the run has failed.
+    fn hear(&mut self, wait: Duration, patience: Duration, ready: &mut Vec<usize>) -> bool {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+        match epoll::wait(&self.poller, spare_capacity(&mut events), Some(&wait)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => self.progress.fail(format!("epoll_wait: {error}")),
+        }
+        for event in &events {
+            let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            if self.receive(index) {
+                ready.push(index);
+            }
+        }
+        if self.in_flight == 0 || !ready.is_empty() {
+            self.heard = Instant::now();
+        } else if self.heard.elapsed() > patience {
+            self.progress.fail(format!("nothing came back for {} s", patience.as_secs_f64()));
+        }
+        !self.progress.is_failed()
+    }
+
+    /// Reads once, and judges what came; whether anything came back.
+    fn receive(&mut self, index: usize) -> bool {
+        let Some(talker) = self.talkers.get_mut(index) else { return false };
+        let before = talker.sequence.received();
+        let (form, progress, outcome) = (&self.form, &self.progress, &mut self.outcome);
+        let Talker { number, connection, sequence, .. } = talker;
+        let mut read_ns = None;
+        let received = connection.receive(&mut self.buffer, |message| {
+            let now_ns = *read_ns.get_or_insert_with(|| progress.now_ns());
+            let data = match form.read(message) {
+                Incoming::Delivery(data) => data,
+                Incoming::Error(text) => return progress.fail(format!("the server sent an error: {text}")),
+                Incoming::Subscribed | Incoming::Other => return outcome.tally.unexpected += 1,
+            };
+            let Ok(stamp) = Stamp::decode(data) else { return outcome.tally.corrupted += 1 };
+            if stamp.publisher != mark(*number) {
+                return outcome.tally.unexpected += 1;
+            }
+            let verdict = sequence.observe(stamp.sequence);
+            outcome.tally.count(verdict);
+            if verdict != Verdict::Duplicate && stamp.intended_ns >= progress.measured_from_ns() {
+                outcome.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
+            }
+        });
+        let echoed = talker.sequence.received() - before;
+        self.in_flight = self.in_flight.saturating_sub(echoed);
+        if let (1.., Some(now_ns)) = (echoed, read_ns) {
+            progress.add_delivered(echoed, now_ns);
+        }
+        match received {
+            Ok(()) => self.watch(index),
+            Err(ended) => self.end(index, &ended),
+        }
+        echoed > 0
+    }
+
+    /// Lets the poller tell when the socket takes more, if something waits for that.
+    fn watch(&mut self, index: usize) {
+        let talker = &mut self.talkers[index];
+        let is_waiting = talker.connection.unsent_bytes() > 0;
+        if is_waiting != talker.is_watched {
+            talker.is_watched = is_waiting;
+            let events = if is_waiting { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            if let Err(error) = epoll::modify(&self.poller, &talker.connection, key(index), events) {
+                self.progress.fail(format!("epoll_ctl: {error}"));
+            }
+        }
+    }
+
+    fn end(&mut self, index: usize, ended: &Ended) {
+        let talker = &mut self.talkers[index];
+        if !talker.is_open {
+            return;
+        }
+        talker.is_open = false;
+        self.in_flight =
+            self.in_flight.saturating_sub(talker.sent - talker.sequence.received().min(talker.sent));
+        let how = format!("connection {}: {ended}", talker.number);
+        match ended.code() {
+            Some(code) => {
+                self.outcome.closes.add(code);
+                self.progress.add_closed(talker.sequence.received(), how);
+            }
+            None => self.progress.fail(how),
+        }
+        // A socket that has ended stays readable; leaving the set keeps the loop from spinning.
+        let _ = epoll::delete(&self.poller, &talker.connection);
+    }
+}
+
+struct Talker {
+    number: usize,
+    connection: Connection,
+    sent: u64,
+    sequence: Sequence,
+    is_open: bool,
+    /// Whether the poller tells when the socket takes more.
+    is_watched: bool,
+}
+
+impl Talker {
+    fn new(number: usize, connection: Connection) -> Self {
+        let sequence = Sequence::default();
+        Self { number, connection, sent: 0, sequence, is_open: true, is_watched: false }
+    }
+
+    /// Whether its last message is back, and others are left until `goal`.
+    fn may_send(&self, goal: u64) -> bool {
+        self.is_open && self.sent < goal && self.sequence.received() == self.sent
+    }
+
+    fn send(&mut self, form: &Form, intended_ns: u64, payload_bytes: usize) -> io::Result<()> {
+        let stamp = Stamp { publisher: mark(self.number), sequence: self.sent, intended_ns };
+        let (mut message, mut frame) = (Vec::new(), Vec::new());
+        form.request(&mut message, |out| stamp.encode(payload_bytes, out));
+        encode_frame(&mut frame, true, Opcode::Text, Some(random()?), &message);
+        self.sent += 1;
+        self.connection.send_soon(&frame)
+    }
+}
+
+/// What tells a connection's messages from those of others, as far as 16 bits do.
+fn mark(number: usize) -> u16 {
+    let [low, high, ..] = number.to_le_bytes();
+    u16::from_le_bytes([low, high])
+}
+
+fn key(index: usize) -> EventData {
+    EventData::new_u64(index as u64)
+}
+
+fn socket(error: Errno) -> OpenError {
+    OpenError::Socket(error.into())
+}
+
+const EVENTS_MAX: usize = 256;
+
+/// Messages sent in a row by a loop that is late, before it looks at what has come back.
+const SENDS_MAX: u64 = 64;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// A server that takes less than it is sent must not fill this program's memory.
+const UNSENT_BYTES_MAX: usize = 16 << 20;

@@ -1,0 +1,252 @@
+//! The echo: messages that come back to the connection that sent them.
+//!
+//! In      its arguments; a flag that an interrupt sets
+//! Out     a `Report`, also of a run that failed half-way, or why there was nothing to measure
+//! Bounds  opening: 10 s per step; sending: --duration; the rest: --patience
+//! Source  CPU and memory are differences around what is measured
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, Scope, ScopedJoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::ground::{Ground, RunError};
+use crate::{
+    args::echo::Echo,
+    client::{
+        crew::{shares, wait_open},
+        echo::{EchoWorker, Phase},
+        error::OpenError,
+        form::Form,
+        progress::{LOOK_AGAIN, Progress},
+        worker::Outcome,
+    },
+    load::stream::Pace,
+    measure::{latency::latency_histogram, process::Memory, reading::Spent},
+    report::{
+        Report, figures,
+        values::{LATENCIES, PER_FRAME, Values},
+    },
+};
+
+/// Runs it.
+///
+/// # Errors
+/// Nothing was sent: no server, no connections, not enough descriptors.
+pub fn run(args: &Echo, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
+    let ground = Ground::prepare(&args.target, args.connections.get())?;
+    let ran = thread::scope(|scope| measure(args, &ground, scope, is_interrupted));
+    ground.end(ran)
+}
+
+fn measure<'s>(
+    args: &'s Echo,
+    ground: &'s Ground,
+    scope: &'s Scope<'s, '_>,
+    is_interrupted: &'s AtomicBool,
+) -> Result<Report, RunError> {
+    let progress = Arc::new(Progress::new());
+    let memory_before = ground.memory()?;
+    let mut threads = Threads::open(args, ground, scope, &progress, is_interrupted)?;
+    let memory_connected = ground.memory()?;
+
+    if let Some(warm_up) = args.warm_up {
+        progress.measure_from(u64::MAX);
+        threads.run(args, u64::MAX, warm_up);
+    }
+    let warm_up_sent = threads.sent;
+    let before = ground.read()?;
+    let started_ns = progress.now_ns();
+    progress.measure_from(started_ns);
+    threads.run(args, args.messages_each(), args.duration);
+    let spent = before.until(&ground.read()?);
+    // A server that has died in the run has no memory any more; the report says that it died.
+    let memory_after = ground.memory().ok().flatten();
+
+    let taken = Taken {
+        sent: threads.sent,
+        warm_up_sent,
+        outcomes: threads.join(),
+        elapsed_ns: progress.delivered_last_ns().saturating_sub(started_ns),
+        spent,
+        closed_first: progress.closed_first().map(str::to_owned),
+        memory: [memory_before, memory_connected, memory_after],
+    };
+    Ok(taken.report(args, ground, progress.failure(), is_interrupted.load(SeqCst)))
+}
+
+/// The threads that hold the connections.
+struct Threads<'s> {
+    handles: Vec<ScopedJoinHandle<'s, Outcome>>,
+    phases: Vec<Sender<Phase>>,
+    /// How much each has sent in all its phases, after each phase.
+    done: Receiver<u64>,
+    sent: u64,
+}
+
+impl<'s> Threads<'s> {
+    /// Starts them, and returns when all connections are open.
+    fn open(
+        args: &Echo,
+        ground: &'s Ground,
+        scope: &'s Scope<'s, '_>,
+        progress: &Arc<Progress>,
+        is_interrupted: &'s AtomicBool,
+    ) -> Result<Self, OpenError> {
+        let connections = args.connections.get();
+        let threads = ground.threads(args.threads.map(usize::from), connections);
+        let ((opened, openings), (finished, done)) = (channel(), channel());
+        let (mut handles, mut phases) = (Vec::new(), Vec::new());
+        for share in shares(connections, threads) {
+            let (sender, todo) = channel();
+            let form = if args.raw { Form::Raw } else { Form::ping() };
+            let (progress, opened, finished) = (Arc::clone(progress), opened.clone(), finished.clone());
+            phases.push(sender);
+            handles.push(scope.spawn(move || {
+                let opening = EchoWorker::open(&ground.opener, share, form, progress);
+                work(opening, &opened, &todo, &finished, is_interrupted)
+            }));
+        }
+        wait_open(&openings, threads, progress, is_interrupted)?;
+        Ok(Self { handles, phases, done, sent: 0 })
+    }
+
+    /// Has them all send, and waits until they are done.
+    fn run(&mut self, args: &Echo, messages_each: u64, time: Duration) {
+        let phase = Phase {
+            pace: match Pace::per_second(args.rate) {
+                Pace::Open { per_s } => Pace::Open { per_s: per_s / self.phases.len() as f64 },
+                Pace::Closed => Pace::Closed,
+            },
+            payload_bytes: args.payload_bytes,
+            messages_each,
+            end: Instant::now() + time,
+            patience: args.patience,
+        };
+        for phases in &self.phases {
+            // A thread that has ended is noticed below.
+            let _ = phases.send(phase);
+        }
+        self.sent = 0;
+        let mut left = self.phases.len();
+        while left > 0 {
+            match self.done.recv_timeout(LOOK_AGAIN) {
+                Ok(sent) => {
+                    self.sent += sent;
+                    left -= 1;
+                }
+                // Only a panic ends a thread here; its message stands above, and joining passes it on.
+                Err(_) if self.handles.iter().any(ScopedJoinHandle::is_finished) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn join(self) -> Vec<Outcome> {
+        drop(self.phases);
+        self.handles.into_iter().filter_map(|handle| handle.join().ok()).collect()
+    }
+}
+
+fn work(
+    opening: Result<EchoWorker, OpenError>,
+    opened: &Sender<Result<(), OpenError>>,
+    phases: &Receiver<Phase>,
+    finished: &Sender<u64>,
+    is_interrupted: &AtomicBool,
+) -> Outcome {
+    let mut worker = match opening {
+        Ok(worker) => worker,
+        Err(error) => {
+            // The run ends before anything is sent; nobody asks for this outcome.
+            drop(opened.send(Err(error)));
+            return Outcome::default();
+        }
+    };
+    drop(opened.send(Ok(())));
+    for phase in phases {
+        worker.run(&phase, &|| is_interrupted.load(SeqCst));
+        // Nobody asks any more once the run has failed elsewhere.
+        let _ = finished.send(worker.sent());
+    }
+    worker.outcome()
+}
+
+/// What a run has taken.
+struct Taken {
+    sent: u64,
+    /// The first of them, which are not measured.
+    warm_up_sent: u64,
+    outcomes: Vec<Outcome>,
+    /// From the first measured message to the last that came back.
+    elapsed_ns: u64,
+    spent: Spent,
+    /// How the first connection was closed that was.
+    closed_first: Option<String>,
+    /// Before anybody connected, with all connections, and at the end.
+    memory: [Option<Memory>; 3],
+}
+
+impl Taken {
+    fn report(self, args: &Echo, ground: &Ground, failure: Option<String>, is_interrupted: bool) -> Report {
+        let mut latency_ns = latency_histogram();
+        for outcome in &self.outcomes {
+            // Histograms of the same bounds always add up.
+            latency_ns += &outcome.latency_ns;
+        }
+        let tally = self.outcomes.iter().map(|outcome| outcome.tally).sum();
+        let closes = self.outcomes.iter().map(|outcome| outcome.closes.clone()).sum();
+        let mut values = Values::default();
+        values.set("sent", self.sent as f64);
+        values.set_truth(&tally, &closes);
+        values.set_pace(latency_ns.len(), self.elapsed_ns);
+        values.set_latency(&latency_ns, &LATENCIES);
+        values.set_spent(&PER_FRAME, &self.spent, latency_ns.len() as f64, ground.client_cpus);
+        values.set_memories(self.memory, args.connections.get());
+        Report {
+            scenario: "echo",
+            settings: settings(args),
+            sections: figures::ECHO,
+            values,
+            tally,
+            closes,
+            notes: self.notes(args, is_interrupted),
+            judgements: Vec::new(),
+            is_measured: !latency_ns.is_empty(),
+            is_interrupted,
+            failure,
+        }
+    }
+
+    fn notes(&self, args: &Echo, is_interrupted: bool) -> Vec<String> {
+        let mut notes: Vec<_> =
+            self.closed_first.iter().map(|how| format!("the first close: {how}")).collect();
+        if args.warm_up.is_some() {
+            let count = self.warm_up_sent;
+            notes.push(format!("the first {count} messages, the warm-up, are checked and not measured"));
+        }
+        let (sent, planned) =
+            (self.sent - self.warm_up_sent, args.messages_each() * args.connections.get() as u64);
+        if sent < planned {
+            let how = if is_interrupted { "interrupted" } else { "ended" };
+            notes.push(format!("{how} after {sent} of {planned} messages"));
+        }
+        notes
+    }
+}
+
+fn settings(args: &Echo) -> Vec<(&'static str, serde_json::Value)> {
+    vec![
+        ("connections", args.connections.get().into()),
+        ("payload_bytes", args.payload_bytes.into()),
+        ("form", if args.raw { "raw" } else { "ping" }.into()),
+        ("rate", args.rate.into()),
+        ("messages_planned", (args.messages_each() * args.connections.get() as u64).into()),
+        ("warm_up_s", args.warm_up.unwrap_or_default().as_secs_f64().into()),
+    ]
+}

@@ -1,0 +1,121 @@
+//! Idle connections: what they cost the server while nothing but its pings happens.
+//!
+//! In      its arguments; a flag that an interrupt sets
+//! Out     a `Report`, or why there was nothing to measure
+//! Bounds  opening: 10 s per step; then --duration
+//! Source  CPU and memory are differences around what is measured
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::Instant,
+};
+
+use super::ground::{Ground, RunError};
+use crate::{
+    args::idle::Idle,
+    client::{
+        crew::{Audience, Crew},
+        envelope::Envelope,
+        progress::{LOOK_AGAIN, Progress},
+    },
+    report::{
+        Report, figures,
+        values::{PER_CONNECTION_S, Values},
+    },
+    truth::{closes::Closes, sequence::Tally},
+};
+
+/// Runs it.
+///
+/// # Errors
+/// Nothing was held: no server, no connections, not enough descriptors.
+pub fn run(args: &Idle, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
+    let ground = Ground::prepare(&args.target, args.connections.get())?;
+    let ran = measure(args, &ground, is_interrupted);
+    ground.end(ran)
+}
+
+fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
+    let connections = args.connections.get();
+    let progress = Arc::new(Progress::new());
+    let audience = Audience {
+        connections,
+        threads: ground.threads(args.threads.map(usize::from), connections),
+        envelope: Envelope::new(args.topic.as_deref().unwrap_or_default()),
+        is_subscribed: args.topic.is_some(),
+        publishers: 0,
+    };
+    let memory_before = ground.memory()?;
+    let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
+    let memory_connected = ground.memory()?;
+
+    let before = ground.read()?;
+    hold(args, &progress, is_interrupted);
+    let spent = before.until(&ground.read()?);
+    // A server that has died in the run has no memory any more; the report says that it died.
+    let memory_after = ground.memory().ok().flatten();
+    progress.finish(Vec::new());
+    let outcomes = crew.join();
+
+    let tally: Tally = outcomes.iter().map(|outcome| outcome.tally).sum();
+    let closes: Closes = outcomes.iter().map(|outcome| outcome.closes.clone()).sum();
+    let pings: u64 = outcomes.iter().map(|outcome| outcome.pings).sum();
+    let mut values = Values::default();
+    values.set("connections", connections as f64);
+    values.set("closed", closes.count() as f64);
+    values.set("pings", pings as f64);
+    values.set("unexpected", tally.unexpected as f64);
+    values.set("elapsed", spent.elapsed.as_secs_f64() * 1e9);
+    let connection_seconds = connections as f64 * spent.elapsed.as_secs_f64();
+    values.set_spent(&PER_CONNECTION_S, &spent, connection_seconds, ground.client_cpus);
+    values.set_memories([memory_before, memory_connected, memory_after], connections);
+    let is_interrupted = is_interrupted.load(SeqCst);
+    let mut notes: Vec<_> =
+        progress.closed_first().iter().map(|how| format!("the first close: {how}")).collect();
+    if spent.elapsed < args.duration {
+        let how = if is_interrupted { "interrupted" } else { "ended" };
+        let (held, planned) = (spent.elapsed.as_secs_f64(), args.duration.as_secs_f64());
+        notes.push(format!("{how} after {held:.1} of {planned} s"));
+    }
+    Ok(Report {
+        scenario: "idle",
+        settings: settings(args),
+        sections: figures::IDLE,
+        values,
+        tally,
+        closes,
+        notes,
+        judgements: Vec::new(),
+        is_measured: true,
+        is_interrupted,
+        failure: progress.failure(),
+    })
+}
+
+/// Lets the time pass, unless something ends the run.
+fn hold(args: &Idle, progress: &Progress, is_interrupted: &AtomicBool) {
+    let end = Instant::now() + args.duration;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let is_alone = progress.closed() >= args.connections.get() as u64;
+        if is_alone {
+            progress.fail("no connection is left".to_owned());
+        }
+        if left.is_zero() || is_alone || progress.is_failed() || is_interrupted.load(SeqCst) {
+            return;
+        }
+        thread::park_timeout(left.min(LOOK_AGAIN));
+    }
+}
+
+fn settings(args: &Idle) -> Vec<(&'static str, serde_json::Value)> {
+    vec![
+        ("connections", args.connections.get().into()),
+        ("topic", args.topic.clone().unwrap_or_else(|| "none".to_owned()).into()),
+        ("duration_s", args.duration.as_secs_f64().into()),
+    ]
+}
