@@ -167,8 +167,8 @@ mod tests {
     #[test]
     fn what_cannot_be_divided_has_no_value() {
         let mut values = Values::default();
-        values.set("p50", 1.0 / 0.0);
-        values.set("p99", 0.0 / 0.0);
+        values.set("p50", f64::INFINITY);
+        values.set("p99", f64::NAN);
         assert_eq!(values, Values::default());
     }
 

@@ -99,6 +99,49 @@ fn a_server_of_our_own_is_started_observed_and_ended() {
 }
 
 #[test]
+fn each_scenario_measures_all_its_figures() {
+    for scenario in [
+        "echo --connections 3 --messages 30",
+        "connect --connections 10 --rate 50 --publish-rate 1000",
+        "idle --connections 3 --duration 0.05",
+    ] {
+        let (name, _) = scenario.split_once(' ').unwrap();
+        let line = format!("listening on {}", start(Fault::None));
+        let program = script(&format!("all-{name}.sh"), &line, "exec sleep 600");
+        let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("all-{name}.json"));
+        let json = json.to_str().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+            .args(scenario.split(' '))
+            .args(["--server", program.to_str().unwrap(), "--json", json])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(not_measured(json), [""; 0], "{scenario}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_each_scenario_with_its_report() {
+    for scenario in ["echo --messages 100000000", "connect --rate 1 --connections 1000"] {
+        let (url, published) = start_watched(Fault::None);
+        let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+            .args(scenario.split(' '))
+            .args(["--url", &url])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while published() < 50 {
+            thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stdout = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(130), "{stdout}");
+        assert!(stdout.contains("lost 0") && stdout.contains("interrupted after"), "{stdout}");
+    }
+}
+
+#[test]
 fn an_interrupt_ends_with_the_report_of_what_was_delivered() {
     let (url, published) = start_watched(Fault::None);
     let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
