@@ -17,7 +17,6 @@ use super::{
 
 /// Opens many connections while messages are published to a small group that was there before.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Connect {
     /// Connections to open; they stay open until the end
     #[arg(long, default_value = "2000")]
@@ -76,7 +75,8 @@ impl Connect {
     }
 }
 
-const EXAMPLES: &str = "\
+/// For --help.
+pub const EXAMPLES: &str = "\
 What it needs of a server: the handshake for the storm; subscribing and publishing, as fanwire-server has them,
 for the group. A refused connect is no failure but a figure: require 'refused==0' if it shall be one. The
 server's CPU per connect has the group's messages in it: --publish-rate 1 makes them few.

@@ -17,7 +17,6 @@ use super::{
 
 /// Opens connections, each of which sends its next message when the last one has come back.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Echo {
     /// Connections
     #[arg(long, default_value = "100")]
@@ -74,7 +73,8 @@ impl Echo {
     }
 }
 
-const EXAMPLES: &str = "\
+/// For --help.
+pub const EXAMPLES: &str = "\
 What it needs of a server: that it answers {\"topic\":\"ping\",\"data\":D} with {\"topic\":\"pong\",\"data\":D},
 as fanwire-server does. Servers that send every message back as it came are loaded with --raw.
 

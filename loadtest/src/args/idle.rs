@@ -13,7 +13,6 @@ use super::{numbers::seconds, output::Output, target::Target};
 
 /// Opens connections that only answer pings, and measures what they cost the server.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Idle {
     /// Connections
     #[arg(long, default_value = "1000")]
@@ -40,7 +39,8 @@ pub struct Idle {
     pub output: Output,
 }
 
-const EXAMPLES: &str = "\
+/// For --help.
+pub const EXAMPLES: &str = "\
 What it needs of a server: the handshake; with --topic, subscribing as fanwire-server has it. Memory is user
 memory, as the difference to the server before anybody connected; what the kernel holds is not in it.
 

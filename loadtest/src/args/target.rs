@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::help::with_braces;
 use crate::measure::affinity::CpuList;
 
 /// The server under load.
@@ -44,18 +45,10 @@ pub struct Target {
     pub pin_server: Option<CpuList>,
 }
 
-/// A help text whose `{n}` is shown as it stands: clap would print a line break for it, and has no escape.
-fn with_braces(help: &str) -> String {
-    help.replace("{n}", &format!("{{{STYLE_RESET}n}}"))
-}
-
 const URL_HELP: &str =
     "Server to connect to, as ws://HOST:PORT/PATH; {n} stands for the number of the connection";
 
 const QUERY_HELP: &str = "Query for the URL, such as token=u{n}; {n} stands for the number of the connection";
-
-/// Unseen on a terminal, left out by clap elsewhere.
-const STYLE_RESET: &str = "\x1b[0m";
 
 #[cfg(test)]
 mod tests {

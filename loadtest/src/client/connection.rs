@@ -293,6 +293,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
+        stream.set_write_timeout(Some(STEP_WAIT)).unwrap();
+        peer.set_read_timeout(Some(STEP_WAIT)).unwrap();
         let mut ping = Vec::new();
         encode_frame(&mut ping, true, Opcode::Ping, None, b"p");
         let mut connection = Connection::new(stream, ping);
