@@ -77,8 +77,8 @@ impl Connect {
 
 /// For --help.
 pub const EXAMPLES: &str = "\
-What it needs of a server: the handshake for the storm; subscribing and publishing, as fanwire-server has them,
-for the group. A refused connect is no failure but a figure: require 'refused==0' if it shall be one. The
+What it needs of a server: the handshake for the storm; for the group, subscribing and publishing as
+fanwire-server has them. A refused connect is no failure but a figure: require 'refused==0' if it shall be one. The
 server's CPU per connect has the group's messages in it: --publish-rate 1 makes them few.
 
 Examples:

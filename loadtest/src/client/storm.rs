@@ -95,6 +95,8 @@ impl Refusals {
             OpenError::Refused { .. } => "because nothing listens there".to_owned(),
             OpenError::Silent => format!("without an answer in {} s", STEP_WAIT.as_secs()),
             OpenError::Ended(_) => "ended before an answer".to_owned(),
+            // Without the connection's number: what is the same is counted together.
+            OpenError::Connect { error, .. } => format!("because of: {error}"),
             other => format!("because of: {other}"),
         };
         *self.0.entry(reason).or_default() += 1;
@@ -312,8 +314,10 @@ impl Attempt {
     /// Does what can be done without waiting; what came behind the acceptance, if that has come.
     fn advance(&mut self, opener: &Opener) -> Result<Option<Vec<u8>>, OpenError> {
         let failed = |error| opener.connect_error(self.number, error);
-        if let Some(error) = self.stream.take_error().map_err(failed)? {
-            return Err(failed(error));
+        match self.stream.take_error().map_err(failed)? {
+            Some(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(ended(error)),
+            Some(error) => return Err(failed(error)),
+            None => {}
         }
         while !self.is_sent() {
             match self.stream.write(&self.handshake.request()[self.sent_bytes..]) {
@@ -360,8 +364,13 @@ mod tests {
             refusals.add(&OpenError::Status { status, said: "varies".repeat(status.into()) });
         }
         refusals.add(&OpenError::Ended(Ended::Eof));
-        assert_eq!(refusals.count(), 4);
-        let text = "1 ended before an answer, 1 with status 403, 2 with status 503";
+        for number in 0..3 {
+            let (address, error) = (([127, 0, 0, 1], 1).into(), io::ErrorKind::HostUnreachable.into());
+            refusals.add(&OpenError::Connect { address, number, error });
+        }
+        assert_eq!(refusals.count(), 7);
+        let text =
+            "3 because of: host unreachable, 1 ended before an answer, 1 with status 403, 2 with status 503";
         assert_eq!(refusals.text().as_deref(), Some(text));
     }
 }
