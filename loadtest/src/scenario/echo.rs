@@ -83,7 +83,8 @@ fn measure<'s>(
 /// The threads that hold the connections.
 struct Threads<'s> {
     handles: Vec<ScopedJoinHandle<'s, Outcome>>,
-    phases: Vec<Sender<Phase>>,
+    /// With the part of all connections that each holds.
+    phases: Vec<(Sender<Phase>, f64)>,
     /// How much each has sent in all its phases, after each phase.
     done: Receiver<u64>,
     sent: u64,
@@ -106,7 +107,7 @@ impl<'s> Threads<'s> {
             let (sender, todo) = channel();
             let form = if args.raw { Form::Raw } else { Form::ping() };
             let (progress, opened, finished) = (Arc::clone(progress), opened.clone(), finished.clone());
-            phases.push(sender);
+            phases.push((sender, share.len() as f64 / connections as f64));
             handles.push(scope.spawn(move || {
                 let opening = EchoWorker::open(&ground.opener, share, form, progress);
                 work(opening, &opened, &todo, &finished, is_interrupted)
@@ -118,19 +119,17 @@ impl<'s> Threads<'s> {
 
     /// Has them all send, and waits until they are done.
     fn run(&mut self, args: &Echo, messages_each: u64, time: Duration) {
-        let phase = Phase {
-            pace: match Pace::per_second(args.rate) {
-                Pace::Open { per_s } => Pace::Open { per_s: per_s / self.phases.len() as f64 },
-                Pace::Closed => Pace::Closed,
-            },
+        let phase = |part| Phase {
+            // All threads are done at the same time: each sends at the rate of its connections.
+            pace: Pace::per_second(args.rate * part),
             payload_bytes: args.payload_bytes,
             messages_each,
             end: Instant::now() + time,
             patience: args.patience,
         };
-        for phases in &self.phases {
+        for (phases, part) in &self.phases {
             // A thread that has ended is noticed below.
-            let _ = phases.send(phase);
+            let _ = phases.send(phase(*part));
         }
         self.sent = 0;
         let mut left = self.phases.len();
