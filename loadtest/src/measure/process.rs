@@ -3,7 +3,7 @@
 //! In      a process id
 //! Out     nanoseconds on a CPU; bytes of memory
 //! Bounds  exact for threads that sleep when they are read; a running thread lags by up to a tick
-//! Source  proc(5): /proc/PID/task/TID/schedstat (first field), /proc/PID/smaps_rollup
+//! Source  proc(5): /proc/PID/task/TID/schedstat (CPU, then waiting for one), /proc/PID/smaps_rollup
 
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
@@ -32,14 +32,14 @@ impl Process {
     /// # Errors
     /// The process has gone or belongs to somebody else.
     pub fn cpu(&self) -> io::Result<Duration> {
-        Ok(self.threads()?.values().sum())
+        Ok(self.threads()?.values().map(|thread| thread.cpu).sum())
     }
 
-    /// CPU time of each thread that lives now, by its id.
+    /// The time of each thread that lives now, by its id.
     ///
     /// # Errors
     /// As `cpu`.
-    pub fn threads(&self) -> io::Result<BTreeMap<u32, Duration>> {
+    pub fn threads(&self) -> io::Result<BTreeMap<u32, ThreadTime>> {
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             let task = task?;
@@ -85,12 +85,34 @@ impl Memory {
     }
 }
 
-/// First field of `schedstat`: nanoseconds spent on a CPU.
-pub(super) fn schedstat(task: &Path) -> io::Result<Duration> {
+/// Where a thread's time went; what is left it slept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadTime {
+    /// On a CPU.
+    pub cpu: Duration,
+    /// Ready for a CPU that ran something else.
+    pub waited: Duration,
+}
+
+impl ThreadTime {
+    /// From an earlier reading to this one.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        let (cpu, waited) =
+            (self.cpu.saturating_sub(earlier.cpu), self.waited.saturating_sub(earlier.waited));
+        Self { cpu, waited }
+    }
+}
+
+pub(super) fn schedstat(task: &Path) -> io::Result<ThreadTime> {
     let text = fs::read_to_string(task.join("schedstat"))?;
-    let ns = text.split(' ').next().and_then(|field| field.parse().ok());
-    ns.map(Duration::from_nanos)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "schedstat does not start with a number"))
+    let mut ns = text.split_ascii_whitespace().map_while(|field| field.parse().ok());
+    match (ns.next(), ns.next()) {
+        (Some(cpu), Some(waited)) => {
+            Ok(ThreadTime { cpu: Duration::from_nanos(cpu), waited: Duration::from_nanos(waited) })
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "schedstat does not start with two numbers")),
+    }
 }
 
 #[cfg(test)]

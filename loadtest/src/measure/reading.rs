@@ -7,7 +7,12 @@
 
 use std::{collections::BTreeMap, io, time::Duration, time::Instant};
 
-use super::{affinity::CpuList, machine::Machine, process::Process, softirq::Softirq};
+use super::{
+    affinity::CpuList,
+    machine::Machine,
+    process::{Process, ThreadTime},
+    softirq::Softirq,
+};
 
 /// What is read.
 #[derive(Clone, Debug)]
@@ -46,7 +51,7 @@ pub struct Reading {
     at: Instant,
     server_cpu: Option<Duration>,
     softirq_cpu: Duration,
-    client_threads: BTreeMap<u32, Duration>,
+    client_threads: BTreeMap<u32, ThreadTime>,
     machine: Machine,
 }
 
@@ -56,15 +61,20 @@ impl Reading {
     pub fn until(&self, later: &Self) -> Spent {
         let softirq_cpu = later.softirq_cpu.saturating_sub(self.softirq_cpu);
         let server_threads = later.server_cpu.zip(self.server_cpu);
-        let of_thread = |(id, cpu): (&u32, &Duration)| {
-            cpu.saturating_sub(self.client_threads.get(id).copied().unwrap_or_default())
-        };
+        let threads = later.client_threads.iter().map(|(id, time)| {
+            let earlier = self.client_threads.get(id).copied().unwrap_or_default();
+            time.since(earlier)
+        });
+        let elapsed = later.at.saturating_duration_since(self.at);
+        // Readings are not of one moment: a thread that only ran and waited must not come out above its limit.
+        let free = |time: ThreadTime| elapsed.saturating_sub(time.waited).max(time.cpu);
+        let busy = threads.clone().map(|time| share(time.cpu, free(time)));
         Spent {
-            elapsed: later.at.saturating_duration_since(self.at),
+            elapsed,
             server_cpu: server_threads.map(|(after, before)| after.saturating_sub(before) + softirq_cpu),
             softirq_cpu,
-            client_cpu: later.client_threads.iter().map(of_thread).sum(),
-            client_busiest: later.client_threads.iter().map(of_thread).max().unwrap_or_default(),
+            client_cpu: threads.map(|time| time.cpu).sum(),
+            client_busiest: busy.fold(0.0, f64::max),
             before: self.machine,
             after: later.machine,
         }
@@ -82,8 +92,8 @@ pub struct Spent {
     pub softirq_cpu: Duration,
     /// Of this program.
     pub client_cpu: Duration,
-    /// Of its busiest thread.
-    pub client_busiest: Duration,
+    /// How much its busiest thread ran of the time in which no other thread had its CPU, 0 to 1.
+    pub client_busiest: f64,
     /// The machine at the first reading.
     pub before: Machine,
     /// And at the second.
@@ -114,22 +124,30 @@ impl Spent {
     /// How near this program was to its limit, 0 to 1: with its busiest thread, or with all its CPUs.
     #[must_use]
     pub fn client_saturation(&self, client_cpus: usize) -> f64 {
-        let of_all = self.client_cpu.as_secs_f64() / client_cpus.max(1) as f64;
-        let busiest = of_all.max(self.client_busiest.as_secs_f64());
-        if self.elapsed.is_zero() { 0.0 } else { busiest / self.elapsed.as_secs_f64() }
+        let of_all = share(self.client_cpu, self.elapsed) / client_cpus.max(1) as f64;
+        of_all.max(self.client_busiest)
     }
+}
+
+fn share(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() { 0.0 } else { part.as_secs_f64() / whole.as_secs_f64() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reading(at: Instant, server_ms: u64, threads: &[(u32, u64)]) -> Reading {
+    /// Threads by id, with their milliseconds on a CPU and waiting for one.
+    fn reading(at: Instant, server_ms: u64, threads: &[(u32, u64, u64)]) -> Reading {
+        let time = |cpu_ms, waited_ms| ThreadTime {
+            cpu: Duration::from_millis(cpu_ms),
+            waited: Duration::from_millis(waited_ms),
+        };
         Reading {
             at,
             server_cpu: Some(Duration::from_millis(server_ms)),
             softirq_cpu: Duration::from_millis(server_ms / 10),
-            client_threads: threads.iter().map(|&(id, ms)| (id, Duration::from_millis(ms))).collect(),
+            client_threads: threads.iter().map(|&(id, cpu, waited)| (id, time(cpu, waited))).collect(),
             machine: Machine::default(),
         }
     }
@@ -137,15 +155,27 @@ mod tests {
     #[test]
     fn differences_are_per_thread_and_with_softirq() {
         let start = Instant::now();
-        let before = reading(start, 100, &[(1, 50), (2, 10)]);
+        let before = reading(start, 100, &[(1, 50, 7), (2, 10, 0)]);
         // Thread 2 has ended, thread 3 is new.
-        let after = reading(start + Duration::from_millis(100), 200, &[(1, 110), (3, 40)]);
+        let after = reading(start + Duration::from_millis(100), 200, &[(1, 110, 7), (3, 40, 0)]);
         let spent = before.until(&after);
         assert_eq!(spent.server_cpu, Some(Duration::from_millis(110)));
         assert_eq!(spent.client_cpu, Duration::from_millis(100));
-        assert_eq!(spent.client_busiest, Duration::from_millis(60));
+        assert_eq!(spent.client_busiest, 0.6);
         assert_eq!(spent.client_saturation(1), 1.0);
         assert_eq!(spent.client_saturation(2), 0.6);
+    }
+
+    #[test]
+    fn a_thread_that_runs_whenever_it_may_is_at_its_limit() {
+        let start = Instant::now();
+        let before = reading(start, 0, &[(1, 0, 50), (2, 0, 0)]);
+        // Thread 1 ran 30 ms and waited 68 ms for a CPU: 2 ms it slept. Thread 2 ran more, and slept more.
+        let after = reading(start + Duration::from_millis(100), 0, &[(1, 30, 118), (2, 40, 0)]);
+        let saturation = before.until(&after).client_saturation(2);
+        assert!((saturation - 30.0 / 32.0).abs() < 1e-9, "{saturation}");
+        let starved = reading(start + Duration::from_millis(100), 0, &[(1, 1, 151), (2, 0, 0)]);
+        assert_eq!(before.until(&starved).client_saturation(2), 1.0);
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl Softirq {
     /// # Errors
     /// A thread's clock cannot be read.
     pub fn cpu(&self) -> io::Result<Duration> {
-        self.tasks.iter().map(|pid| schedstat(Path::new(&format!("/proc/{pid}")))).sum()
+        let times = self.tasks.iter().map(|pid| schedstat(Path::new(&format!("/proc/{pid}"))));
+        times.map(|time| time.map(|time| time.cpu)).sum()
     }
 }

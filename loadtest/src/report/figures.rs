@@ -228,7 +228,7 @@ const CLIENT_IDLE: Section = Section::new(
 );
 
 const CLIENT_CPU: Figure =
-    Figure::new("client_cpu", Unit::Share, "of what its CPUs give, or of what one gives its busiest thread");
+    Figure::new("client_cpu", Unit::Share, "of what its CPUs give, or of what its busiest thread could get");
 
 const MACHINE: Section = Section::new(
     "machine",
