@@ -6,6 +6,7 @@
 //! Source  docs/architecture.md, docs/limits.md
 
 mod accepting;
+mod counting;
 mod draining;
 mod ending;
 mod handing_over;
