@@ -17,6 +17,7 @@ use loadtest::{
         connection::{Connection, Opener},
         endpoint::Endpoint,
     },
+    dialect::{Dialect, Role},
     measure::descriptors::raise_limit,
 };
 use rustix::{
@@ -65,17 +66,18 @@ impl Drain {
     fn open(address: &str, count: usize) -> Result<Self, Box<dyn std::error::Error>> {
         raise_limit(count + 1)?;
         let opener = |target: &str| -> Result<Opener, Box<dyn std::error::Error>> {
-            Ok(Opener::new(Endpoint::parse(&format!("ws://{address}{target}"))?)?)
+            let endpoint = Endpoint::parse(&format!("ws://{address}{target}"))?;
+            Ok(Opener::new(endpoint, Dialect::load("broadcast")?)?)
         };
         let subscriber_opener = opener(SUBSCRIBER_TARGET)?;
         let poller = epoll::create(CreateFlags::CLOEXEC)?;
         let mut subscribers = Vec::with_capacity(count);
         for number in 0..count {
-            let connection = subscriber_opener.open(number)?;
+            let connection = subscriber_opener.open(number, Role::Subscriber)?;
             epoll::add(&poller, &connection, EventData::new_u64(number as u64), EventFlags::IN)?;
             subscribers.push(Subscriber { connection, received: 0 });
         }
-        let control = opener(CONTROL_TARGET)?.open(count)?;
+        let control = opener(CONTROL_TARGET)?.open(count, Role::Publisher)?;
         Ok(Self { control, subscribers, poller, buffer: vec![0; BUFFER_BYTES] })
     }
 

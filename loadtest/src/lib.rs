@@ -10,6 +10,7 @@
 //! - `measure`: clocks and counters of processes and of the machine;
 //! - `truth`: what a message carries, so that its receiver can judge it alone;
 //! - `load`: what is sent, and when;
+//! - `dialect`: how a server is spoken to, as a small TOML file says it;
 //! - `client`: connections, and the threads that hold them;
 //! - `report`: the figures of a run, and what is required of them;
 //! - `args`: the command line;
@@ -17,6 +18,7 @@
 
 pub mod args;
 pub mod client;
+pub mod dialect;
 pub mod load;
 pub mod measure;
 pub mod report;

@@ -30,11 +30,6 @@ pub struct Echo {
     #[arg(long, default_value_t = 128, value_parser = payload_bytes)]
     pub payload_bytes: usize,
 
-    /// Send the data alone and expect it back as it is, from servers that echo every message;
-    /// else send {"topic":"ping","data":...} and expect {"topic":"pong","data":...}
-    #[arg(long)]
-    pub raw: bool,
-
     /// Messages per second over all connections, in turn, sent on schedule whatever the server does; 0: each
     /// connection sends when its last message has come back
     #[arg(long, default_value_t = 0.0, value_parser = rate)]
@@ -76,14 +71,14 @@ impl Echo {
 /// For --help.
 pub const EXAMPLES: &str = "\
 What it needs of a server: that it answers {\"topic\":\"ping\",\"data\":D} with {\"topic\":\"pong\",\"data\":D},
-as fanwire-server does. Servers that send every message back as it came are loaded with --raw.
+as fanwire-server does. Servers that send every message back as it came are loaded with --dialect broadcast.
 
 Examples:
   loadtest echo
       our server, 100 connections, one message on its way on each
   loadtest echo --rate 20000 --require 'p99<5ms'
       20,000 messages a second, whatever the server does
-  loadtest echo --raw --server target/release/examples/echo
+  loadtest echo --dialect broadcast --server target/release/examples/echo
       the example `echo` of the engine
-  loadtest echo --raw --url ws://127.0.0.1:9001/ --server-pid 4711
+  loadtest echo --dialect broadcast --url ws://127.0.0.1:9001/ --server-pid 4711
       any echo server; its CPU and memory are measured, too";

@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused() {
-        for wrong in ["--payload-bytes 53", "--rate -1", "--rate nan", "--subscribers 0", "--messages 0"] {
+        for wrong in ["--payload-bytes 57", "--rate -1", "--rate nan", "--subscribers 0", "--messages 0"] {
             assert!(args(&format!("loadtest {wrong}")).is_err(), "{wrong}");
         }
         assert!(args("loadtest --url ws://h --pin-server 0").is_err());

@@ -32,6 +32,11 @@ pub struct Target {
     #[arg(long, value_name = "PID", requires = "url")]
     pub server_pid: Option<u32>,
 
+    /// How the server is spoken to: fanwire (its JSON, the default), rooms, paths (raw payloads: /sub, /pub,
+    /// /echo), broadcast (raw payloads to all), nats, or a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "fanwire")]
+    pub dialect: String,
+
     /// Query for the URL.
     #[arg(long, help = with_braces(QUERY_HELP), value_name = "QUERY")]
     pub query: Option<String>,

@@ -9,6 +9,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
 
 use fanwire_ws::{Budget, Decoder, Event, Kind, Opcode, Role, Rules, encode_frame};
@@ -20,42 +21,49 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     endpoint::{Endpoint, ports_per_source},
-    envelope::{Envelope, Incoming},
     error::{Ended, OpenError, STEP_WAIT},
     handshake::Handshake,
 };
+use crate::dialect::{Dialect, Role as Purpose};
 
 /// Opens connections to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Opener {
     endpoint: Endpoint,
+    dialect: Arc<Dialect>,
     ports_per_source: usize,
 }
 
 impl Opener {
-    /// For this endpoint.
+    /// For this endpoint, which is spoken to like this.
     ///
     /// # Errors
     /// The kernel's port range cannot be read.
-    pub fn new(endpoint: Endpoint) -> io::Result<Self> {
-        Ok(Self { endpoint, ports_per_source: ports_per_source()? })
+    pub fn new(endpoint: Endpoint, dialect: Arc<Dialect>) -> io::Result<Self> {
+        Ok(Self { endpoint, dialect, ports_per_source: ports_per_source()? })
+    }
+
+    /// How the server is spoken to.
+    #[must_use]
+    pub fn dialect(&self) -> &Arc<Dialect> {
+        &self.dialect
     }
 
     /// Connects and shakes hands.
     ///
     /// # Errors
     /// Whatever the system or the server has against it.
-    pub fn open(&self, number: usize) -> Result<Connection, OpenError> {
+    pub fn open(&self, number: usize, purpose: Purpose) -> Result<Connection, OpenError> {
         let mut stream = self.connect(number).map_err(|error| self.connect_error(number, error))?;
-        let mut handshake = self.handshake(number)?;
-        stream.write_all(handshake.request()).map_err(OpenError::Socket)?;
+        let mut handshake = self.handshake(number, purpose)?;
+        stream.write_all(handshake.request()).map_err(|error| self.connect_error(number, error))?;
         loop {
             let mut part = [0; 1024];
             let count = match stream.read(&mut part) {
                 Ok(0) => return Err(OpenError::Ended(Ended::Eof)),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(OpenError::Silent),
-                Err(error) => return Err(OpenError::Socket(error)),
+                Err(error) => return Err(self.connect_error(number, error)),
             };
             if let Some(early) = handshake.take(&part[..count])? {
                 return Ok(Connection::new(stream, early));
@@ -67,9 +75,10 @@ impl Opener {
     ///
     /// # Errors
     /// The system has no randomness.
-    pub fn handshake(&self, number: usize) -> Result<Handshake, OpenError> {
+    pub fn handshake(&self, number: usize, purpose: Purpose) -> Result<Handshake, OpenError> {
         let key = random().map_err(OpenError::Socket)?;
-        Ok(Handshake::new(&self.endpoint.host, &self.endpoint.target(number), key))
+        let (path, query) = self.dialect.path_and_query(purpose);
+        Ok(Handshake::new(&self.endpoint.host, &self.endpoint.target(number, path, query), key))
     }
 
     /// A socket for connection `number`, and the address to connect it to.
@@ -123,25 +132,6 @@ impl Connection {
     pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
         let (decoder, budget) = (Decoder::new(), Budget::new(MESSAGE_BYTES_MAX));
         Self { stream, decoder, budget, early, unsent: Vec::new(), pings: 0 }
-    }
-
-    /// Subscribes, and waits until the subscription is in force.
-    ///
-    /// # Errors
-    /// The server refuses, ends the connection, or does not answer in time.
-    pub fn subscribe(&mut self, envelope: &Envelope) -> Result<(), OpenError> {
-        self.send(Kind::Text, envelope.subscribe()).map_err(OpenError::Socket)?;
-        let mut buffer = vec![0; 4096];
-        let mut answer = None;
-        while answer.is_none() {
-            self.wait_readable()?;
-            self.receive(&mut buffer, |message| match envelope.read(message) {
-                Incoming::Subscribed => answer = Some(Ok(())),
-                Incoming::Error(text) => answer = Some(Err(OpenError::Subscribe { text: text.to_owned() })),
-                Incoming::Delivery(_) | Incoming::Other => {}
-            })?;
-        }
-        answer.unwrap_or(Ok(()))
     }
 
     /// Sends one message, masked; blocks until the kernel has it.
@@ -249,7 +239,11 @@ impl Connection {
         }
     }
 
-    fn wait_readable(&self) -> Result<(), OpenError> {
+    /// Waits until `receive` has something to do.
+    ///
+    /// # Errors
+    /// Nothing came in time, or the socket has failed.
+    pub fn wait_readable(&self) -> Result<(), OpenError> {
         if !self.early.is_empty() {
             return Ok(());
         }

@@ -1,46 +1,51 @@
 //! Crews: the receiving threads of a run, each with its share of the subscribers.
 //!
 //! In      an opener, connection numbers, how many threads
-//! Out     threads whose connections are all subscribed; later, what they saw
-//! Bounds  opening: 10 s per step of each connection, and it ends with an interrupt
+//! Out     threads whose connections are all subscribed; what they hear; at the end, what they saw
+//! Bounds  opening: 10 s per step of each connection, and it ends with an interrupt; `ANSWER_WAIT` per answer
 //! Source  none
 
 use std::{
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use super::{
+    audience::Audience,
     connection::Opener,
-    envelope::Envelope,
     error::OpenError,
+    judge::Heard,
     progress::{LOOK_AGAIN, Progress},
-    worker::{Outcome, Worker},
+    talk::Talk,
+    worker::{Order, Outcome, Worker},
 };
-
-/// Who is to receive.
-#[derive(Clone, Debug)]
-pub struct Audience {
-    /// Connections.
-    pub connections: usize,
-    /// Threads that hold them.
-    pub threads: usize,
-    /// Of the topic that they receive.
-    pub envelope: Envelope,
-    /// Whether they subscribe to it.
-    pub is_subscribed: bool,
-    /// How many publishers they have to tell apart.
-    pub publishers: usize,
-}
 
 /// Receiving threads.
 #[derive(Debug)]
-pub struct Crew(Vec<JoinHandle<Outcome>>);
+pub struct Crew {
+    members: Vec<Member>,
+    collected: Mutex<Collected>,
+}
+
+#[derive(Debug)]
+struct Member {
+    connections: usize,
+    orders: Sender<Order>,
+    thread: JoinHandle<Outcome>,
+}
+
+/// What was heard, for those who ask in different rhythms.
+#[derive(Debug, Default)]
+struct Collected {
+    recent: Heard,
+    phase: Heard,
+}
 
 impl Crew {
     /// Starts the threads, and returns when all their connections are open, and subscribed if they are to be.
@@ -49,23 +54,107 @@ impl Crew {
     /// The first connection that fails, or an interrupt.
     pub fn open(
         opener: &Opener,
-        audience: &Audience,
+        audience: &Arc<Audience>,
         progress: &Arc<Progress>,
         is_interrupted: &AtomicBool,
     ) -> Result<Self, OpenError> {
         let (opened, openings) = channel();
-        let start = |share| {
-            start_worker(opener.clone(), share, audience.clone(), Arc::clone(progress), opened.clone())
+        let shares = shares(audience.connections, audience.threads);
+        progress.complete_by(shares.iter().filter(|share| !share.is_empty()).count());
+        let start = |share: Range<usize>| {
+            let ((orders, todo), connections) = (channel(), share.len());
+            let thread = start_worker(
+                opener.clone(),
+                share,
+                Arc::clone(audience),
+                Arc::clone(progress),
+                opened.clone(),
+                todo,
+            );
+            Member { connections, orders, thread }
         };
-        let workers: Vec<_> = shares(audience.connections, audience.threads).into_iter().map(start).collect();
-        wait_open(&openings, workers.len(), progress, is_interrupted)?;
-        Ok(Self(workers))
+        let members: Vec<_> = shares.into_iter().map(start).collect();
+        wait_open(&openings, members.len(), progress, is_interrupted)?;
+        Ok(Self { members, collected: Mutex::default() })
     }
 
-    /// Waits for the threads, after `Progress::finish`; what they saw.
+    /// What was heard since this was asked last, at most `LOOK_AGAIN` ago.
     #[must_use]
-    pub fn join(self) -> Vec<Outcome> {
-        self.0.into_iter().filter_map(|worker| worker.join().ok()).collect()
+    pub fn recent(&self) -> Heard {
+        self.collect(|collected| &mut collected.recent)
+    }
+
+    /// What was heard since this was asked last.
+    #[must_use]
+    pub fn phase(&self) -> Heard {
+        self.collect(|collected| &mut collected.phase)
+    }
+
+    fn collect(&self, which: impl FnOnce(&mut Collected) -> &mut Heard) -> Heard {
+        let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, answers) = channel();
+        self.order(|_| Order::Tell(answer.clone()));
+        drop(answer);
+        while let Ok(heard) = answers.recv_timeout(ANSWER_WAIT) {
+            collected.recent.add(&heard);
+            collected.phase.add(&heard);
+        }
+        std::mem::take(which(&mut collected))
+    }
+
+    /// From here on so many subscribers, the same share of each thread's, read so many bytes a second; 0: none.
+    pub fn make_slow(&self, subscribers: usize, bytes_per_s: u64) {
+        let total: usize = self.members.iter().map(|member| member.connections).sum();
+        let (mut before, mut slow_before) = (0, 0);
+        self.order(|member| {
+            before += member.connections;
+            // Rounded where the shares end, so that the sum is exact.
+            let slow = subscribers * before / total.max(1);
+            let subscribers = slow - slow_before;
+            slow_before = slow;
+            Order::Slow { subscribers, bytes_per_s }
+        });
+    }
+
+    /// All connections send from now on, each thread's in turn.
+    pub fn talk(&self, talk: Talk) {
+        let total: usize = self.members.iter().map(|member| member.connections).sum();
+        self.order(|member| {
+            Order::Talk(Talk { per_s: talk.per_s * member.connections as f64 / total as f64, ..talk })
+        });
+    }
+
+    /// No connection sends any more; how much each has, by number.
+    #[must_use]
+    pub fn quiet(&self) -> Vec<u64> {
+        let (answer, answers) = channel();
+        self.order(|_| Order::Quiet(answer.clone()));
+        drop(answer);
+        let mut sent = vec![0; self.members.iter().map(|member| member.connections).sum()];
+        while let Ok(counts) = answers.recv_timeout(ANSWER_WAIT) {
+            for (number, count) in counts {
+                if let Some(sent) = sent.get_mut(number as usize) {
+                    *sent = count;
+                }
+            }
+        }
+        sent
+    }
+
+    /// Ends the threads, which are told how much was published by stream; what they saw.
+    #[must_use]
+    pub fn finish(self, published: Vec<u64>) -> Outcome {
+        let published: Arc<[u64]> = published.into();
+        self.order(|_| Order::Finish(Arc::clone(&published)));
+        let outcomes = self.members.into_iter().filter_map(|member| member.thread.join().ok());
+        outcomes.fold(Outcome::default(), Outcome::with)
+    }
+
+    fn order(&self, mut order: impl FnMut(&Member) -> Order) {
+        for member in &self.members {
+            // Only a panic ends a thread early; its message stands above.
+            let _ = member.orders.send(order(member));
+        }
     }
 }
 
@@ -100,9 +189,10 @@ pub fn wait_open(
 fn start_worker(
     opener: Opener,
     share: Range<usize>,
-    audience: Audience,
+    audience: Arc<Audience>,
     progress: Arc<Progress>,
     opened: Sender<Result<(), OpenError>>,
+    orders: Receiver<Order>,
 ) -> JoinHandle<Outcome> {
     thread::spawn(move || {
         let worker = match Worker::open(&opener, share, &audience, &progress) {
@@ -114,7 +204,7 @@ fn start_worker(
             }
         };
         drop(opened.send(Ok(())));
-        worker.run()
+        worker.run(&orders)
     })
 }
 
@@ -123,6 +213,9 @@ fn start_worker(
 pub fn shares(count: usize, parts: usize) -> Vec<Range<usize>> {
     (0..parts).map(|part| count * part / parts..count * (part + 1) / parts).collect()
 }
+
+/// A thread looks for orders every `LOOK_AGAIN`; one that does not answer in this time has ended.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

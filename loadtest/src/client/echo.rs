@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanwire_ws::{Opcode, encode_frame};
 use rustix::{
     buffer::spare_capacity,
     event::{
@@ -24,14 +23,15 @@ use rustix::{
 };
 
 use super::{
-    connection::{Connection, Opener, random},
-    envelope::Incoming,
+    connection::Opener,
     error::{Ended, OpenError},
-    form::Form,
+    judge::Heard,
     progress::{LOOK_AGAIN, Progress},
+    speaker::{Speaker, encode},
     worker::Outcome,
 };
 use crate::{
+    dialect::{Dialect, Filling, Incoming, Role},
     load::{schedule::Schedule, stream::Pace},
     truth::{
         sequence::{Sequence, Verdict},
@@ -58,13 +58,14 @@ pub struct Phase {
 pub struct EchoWorker {
     talkers: Vec<Talker>,
     poller: OwnedFd,
-    form: Form,
+    dialect: Arc<Dialect>,
     progress: Arc<Progress>,
     outcome: Outcome,
+    heard: Heard,
     /// Messages that have not come back, of connections that are open.
     in_flight: u64,
     /// When something came back last, or nothing was on its way.
-    heard: Instant,
+    heard_at: Instant,
     buffer: Vec<u8>,
 }
 
@@ -73,31 +74,35 @@ impl EchoWorker {
     ///
     /// # Errors
     /// The first connection that fails.
-    pub fn open(
-        opener: &Opener,
-        numbers: Range<usize>,
-        form: Form,
-        progress: Arc<Progress>,
-    ) -> Result<Self, OpenError> {
+    pub fn open(opener: &Opener, numbers: Range<usize>, progress: Arc<Progress>) -> Result<Self, OpenError> {
         let poller = epoll::create(CreateFlags::CLOEXEC).map_err(socket)?;
         let mut talkers = Vec::with_capacity(numbers.len());
         for number in numbers {
             if progress.is_failed() {
                 return Err(OpenError::Interrupted);
             }
-            let connection = opener.open(number)?;
-            epoll::add(&poller, &connection, key(talkers.len()), EventFlags::IN).map_err(socket)?;
-            talkers.push(Talker::new(number, connection));
+            let speaker = Speaker::open(opener, number, Role::Echo)?;
+            epoll::add(&poller, &speaker, key(talkers.len()), EventFlags::IN).map_err(socket)?;
+            talkers.push(Talker::new(number, speaker));
         }
-        let (outcome, heard, buffer) = (Outcome::default(), Instant::now(), vec![0; BUFFER_BYTES]);
-        Ok(Self { talkers, poller, form, progress, outcome, in_flight: 0, heard, buffer })
+        Ok(Self {
+            talkers,
+            poller,
+            dialect: Arc::clone(opener.dialect()),
+            progress,
+            outcome: Outcome::default(),
+            heard: Heard::default(),
+            in_flight: 0,
+            heard_at: Instant::now(),
+            buffer: vec![0; BUFFER_BYTES],
+        })
     }
 
     /// Sends, and checks what comes back, until the phase is over; `is_over` ends sending early.
     pub fn run(&mut self, phase: &Phase, is_over: &dyn Fn() -> bool) {
-        self.heard = Instant::now();
+        self.heard_at = Instant::now();
         for index in 0..self.talkers.len() {
-            if self.talkers[index].connection.has_early() {
+            if self.talkers[index].speaker.connection().has_early() {
                 self.receive(index);
             }
         }
@@ -110,11 +115,11 @@ impl EchoWorker {
 
     /// What came back in all phases, and what did not.
     #[must_use]
-    pub fn outcome(mut self) -> Outcome {
+    pub fn outcome(mut self) -> (Outcome, Heard) {
         self.outcome.tally.missing =
             self.talkers.iter().map(|talker| talker.sequence.missing(talker.sent)).sum();
-        self.outcome.pings = self.talkers.iter().map(|talker| talker.connection.pings()).sum();
-        self.outcome
+        self.outcome.pings = self.talkers.iter().map(|talker| talker.speaker.connection().pings()).sum();
+        (self.outcome, self.heard)
     }
 
     /// Messages sent so far.
@@ -175,13 +180,13 @@ impl EchoWorker {
 
     fn send(&mut self, index: usize, intended_ns: u64, payload_bytes: usize) {
         let talker = &mut self.talkers[index];
-        let sent = talker.send(&self.form, intended_ns, payload_bytes);
+        let sent = talker.send(&self.dialect, intended_ns, payload_bytes);
         self.in_flight += 1;
         if let Err(error) = sent {
             self.end(index, &Ended::Socket(error));
             return;
         }
-        if talker.connection.unsent_bytes() > UNSENT_BYTES_MAX {
+        if talker.speaker.connection().unsent_bytes() > UNSENT_BYTES_MAX {
             self.progress.fail(format!(
                 "connection {}: the server does not read, {} MiB wait: lower --rate",
                 talker.number,
@@ -206,8 +211,8 @@ impl EchoWorker {
             }
         }
         if self.in_flight == 0 || !ready.is_empty() {
-            self.heard = Instant::now();
-        } else if self.heard.elapsed() > patience {
+            self.heard_at = Instant::now();
+        } else if self.heard_at.elapsed() > patience {
             self.progress.fail(format!("nothing came back for {} s", patience.as_secs_f64()));
         }
         !self.progress.is_failed()
@@ -217,24 +222,24 @@ impl EchoWorker {
     fn receive(&mut self, index: usize) -> bool {
         let Some(talker) = self.talkers.get_mut(index) else { return false };
         let before = talker.sequence.received();
-        let (form, progress, outcome) = (&self.form, &self.progress, &mut self.outcome);
-        let Talker { number, connection, sequence, .. } = talker;
+        let (progress, outcome, heard) = (&self.progress, &mut self.outcome, &mut self.heard);
+        let Talker { number, speaker, sequence, .. } = talker;
         let mut read_ns = None;
-        let received = connection.receive(&mut self.buffer, |message| {
+        let received = speaker.receive(&mut self.buffer, |incoming| {
             let now_ns = *read_ns.get_or_insert_with(|| progress.now_ns());
-            let data = match form.read(message) {
-                Incoming::Delivery(data) => data,
+            let data = match incoming {
+                Incoming::Echo(data) => data,
                 Incoming::Error(text) => return progress.fail(format!("the server sent an error: {text}")),
-                Incoming::Subscribed | Incoming::Other => return outcome.tally.unexpected += 1,
+                _ => return outcome.tally.unexpected += 1,
             };
-            let Ok(stamp) = Stamp::decode(data) else { return outcome.tally.corrupted += 1 };
-            if stamp.publisher != mark(*number) {
+            let Ok(stamp) = Stamp::decode(&data) else { return outcome.tally.corrupted += 1 };
+            if stamp.stream != mark(*number) {
                 return outcome.tally.unexpected += 1;
             }
             let verdict = sequence.observe(stamp.sequence);
             outcome.tally.count(verdict);
             if verdict != Verdict::Duplicate && stamp.intended_ns >= progress.measured_from_ns() {
-                outcome.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
+                heard.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
             }
         });
         let echoed = talker.sequence.received() - before;
@@ -252,11 +257,11 @@ impl EchoWorker {
     /// Lets the poller tell when the socket takes more, if something waits for that.
     fn watch(&mut self, index: usize) {
         let talker = &mut self.talkers[index];
-        let is_waiting = talker.connection.unsent_bytes() > 0;
+        let is_waiting = talker.speaker.connection().unsent_bytes() > 0;
         if is_waiting != talker.is_watched {
             talker.is_watched = is_waiting;
             let events = if is_waiting { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            if let Err(error) = epoll::modify(&self.poller, &talker.connection, key(index), events) {
+            if let Err(error) = epoll::modify(&self.poller, &talker.speaker, key(index), events) {
                 self.progress.fail(format!("epoll_ctl: {error}"));
             }
         }
@@ -279,13 +284,13 @@ impl EchoWorker {
             None => self.progress.fail(how),
         }
         // A socket that has ended stays readable; leaving the set keeps the loop from spinning.
-        let _ = epoll::delete(&self.poller, &talker.connection);
+        let _ = epoll::delete(&self.poller, &talker.speaker);
     }
 }
 
 struct Talker {
     number: usize,
-    connection: Connection,
+    speaker: Speaker,
     sent: u64,
     sequence: Sequence,
     is_open: bool,
@@ -294,9 +299,9 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(number: usize, connection: Connection) -> Self {
+    fn new(number: usize, speaker: Speaker) -> Self {
         let sequence = Sequence::default();
-        Self { number, connection, sent: 0, sequence, is_open: true, is_watched: false }
+        Self { number, speaker, sent: 0, sequence, is_open: true, is_watched: false }
     }
 
     /// Whether its last message is back, and others are left until `goal`.
@@ -304,20 +309,22 @@ impl Talker {
         self.is_open && self.sent < goal && self.sequence.received() == self.sent
     }
 
-    fn send(&mut self, form: &Form, intended_ns: u64, payload_bytes: usize) -> io::Result<()> {
-        let stamp = Stamp { publisher: mark(self.number), sequence: self.sent, intended_ns };
-        let (mut message, mut frame) = (Vec::new(), Vec::new());
-        form.request(&mut message, |out| stamp.encode(payload_bytes, out));
-        encode_frame(&mut frame, true, Opcode::Text, Some(random()?), &message);
+    fn send(&mut self, dialect: &Dialect, intended_ns: u64, payload_bytes: usize) -> io::Result<()> {
+        let stamp = Stamp { stream: mark(self.number), sequence: self.sent, intended_ns };
+        let (mut data, mut message, mut frame) = (Vec::new(), Vec::new(), Vec::new());
+        stamp.encode(payload_bytes, &mut data);
+        // An echo has no topic.
+        let filling = Filling { topic: "", quoted_topic: "\"\"", data: &data, subscription: 0 };
+        dialect.echo(&filling, &mut message).map_err(io::Error::other)?;
+        encode(dialect, &message, &mut frame)?;
         self.sent += 1;
-        self.connection.send_soon(&frame)
+        self.speaker.connection_mut().send_soon(&frame)
     }
 }
 
-/// What tells a connection's messages from those of others, as far as 16 bits do.
-fn mark(number: usize) -> u16 {
-    let [low, high, ..] = number.to_le_bytes();
-    u16::from_le_bytes([low, high])
+/// What tells a connection's messages from those of others.
+fn mark(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn key(index: usize) -> EventData {

@@ -45,10 +45,20 @@ impl Endpoint {
         self
     }
 
-    /// The request target of connection `number`.
+    /// The request target of connection `number`, continued by `path` and `query`.
     #[must_use]
-    pub fn target(&self, number: usize) -> String {
-        self.target.replace("{n}", &number.to_string())
+    pub fn target(&self, number: usize, path: &str, query: Option<&str>) -> String {
+        let (own_path, own_query) = match self.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (self.target.as_str(), None),
+        };
+        let mut target = if path.is_empty() { own_path } else { own_path.trim_end_matches('/') }.to_owned();
+        target.push_str(path);
+        for (query, sign) in own_query.into_iter().chain(query).zip(['?', '&']) {
+            target.push(sign);
+            target.push_str(query);
+        }
+        target.replace("{n}", &number.to_string())
     }
 
     /// The local address for connection `number`, so that no address runs out of ports. `None`: the
@@ -100,11 +110,13 @@ mod tests {
         let endpoint = Endpoint::parse("ws://127.0.0.1:8080/ws?token=u{n}").unwrap();
         assert_eq!(endpoint.address, SocketAddr::from(([127, 0, 0, 1], 8080)));
         assert_eq!(endpoint.host, "127.0.0.1:8080");
-        assert_eq!(endpoint.target(7), "/ws?token=u7");
-        assert_eq!(endpoint.with_query("a=b").target(7), "/ws?token=u7&a=b");
+        assert_eq!(endpoint.target(7, "", None), "/ws?token=u7");
+        assert_eq!(endpoint.target(7, "/sub", Some("b={n}")), "/ws/sub?token=u7&b=7");
+        assert_eq!(endpoint.with_query("a=b").target(7, "", None), "/ws?token=u7&a=b");
         let bare = Endpoint::parse("ws://[::1]").unwrap();
-        assert_eq!((bare.address.port(), bare.target(0).as_str()), (80, "/"));
-        assert_eq!(bare.with_query("a={n}").target(3), "/?a=3");
+        assert_eq!((bare.address.port(), bare.target(0, "", None).as_str()), (80, "/"));
+        assert_eq!(bare.target(0, "/sub", Some("x")), "/sub?x");
+        assert_eq!(bare.with_query("a={n}").target(3, "", None), "/?a=3");
         assert!(matches!(Endpoint::parse("wss://127.0.0.1"), Err(EndpointError::Scheme)));
         assert!(matches!(Endpoint::parse("ws://"), Err(EndpointError::Resolve(_))));
     }

@@ -79,6 +79,9 @@ pub enum Ended {
     /// What came is no WebSocket.
     #[error("the server broke the protocol: {0}")]
     Decode(#[from] DecodeError),
+    /// A message of the dialect has no end.
+    #[error("the server sent a message of the dialect that has no end: is it the right --dialect?")]
+    Endless,
     /// A system call failed, as when the server resets.
     #[error("socket: {0}")]
     Socket(#[from] io::Error),
@@ -92,7 +95,7 @@ impl Ended {
             Self::Closed { code, .. } => Some(*code),
             // RFC 6455 s7.1.5: 1006 stands for an end without a close frame, and so for a reset.
             Self::Eof | Self::Socket(_) => Some(CloseCode::ABNORMAL.value()),
-            Self::Decode(_) => None,
+            Self::Decode(_) | Self::Endless => None,
         }
     }
 

@@ -5,15 +5,18 @@
 //! Bounds  every wait ends; see each file
 //! Source  RFC 6455, client role
 
+pub mod audience;
 pub mod connection;
 pub mod crew;
 pub mod echo;
 pub mod endpoint;
-pub mod envelope;
 pub mod error;
-pub mod form;
 pub mod handshake;
+pub mod judge;
 pub mod progress;
 pub mod publisher;
+mod slow;
+pub mod speaker;
 pub mod storm;
+pub mod talk;
 pub mod worker;

@@ -6,9 +6,10 @@
 //! Source  a Dekker pair: the goal is stored before the count is read, and the other way round
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     thread::Thread,
     time::{Duration, Instant},
@@ -23,12 +24,16 @@ pub struct Progress {
     delivered_last_ns: AtomicU64,
     goal: AtomicU64,
     measured_from_ns: AtomicU64,
-    closed: AtomicU64,
-    closed_delivered: AtomicU64,
+    left: AtomicU64,
+    left_delivered: AtomicU64,
     closed_first: OnceLock<String>,
     is_failed: AtomicBool,
     failure: Mutex<Option<String>>,
-    published: OnceLock<Vec<u64>>,
+    /// Threads that each tell when all their receivers have a message.
+    threads: AtomicUsize,
+    /// Messages that some of them have told of: how many, and the latest time.
+    partly: Mutex<BTreeMap<(u32, u64), (usize, u64)>>,
+    partly_given_up: AtomicU64,
 }
 
 impl Progress {
@@ -42,12 +47,14 @@ impl Progress {
             delivered_last_ns: AtomicU64::new(0),
             goal: AtomicU64::new(u64::MAX),
             measured_from_ns: AtomicU64::new(0),
-            closed: AtomicU64::new(0),
-            closed_delivered: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+            left_delivered: AtomicU64::new(0),
             closed_first: OnceLock::new(),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
-            published: OnceLock::new(),
+            threads: AtomicUsize::new(1),
+            partly: Mutex::new(BTreeMap::new()),
+            partly_given_up: AtomicU64::new(0),
         }
     }
 
@@ -90,45 +97,83 @@ impl Progress {
         self.delivered_last_ns.load(SeqCst)
     }
 
-    /// A subscriber that had received `delivered` messages was closed by the server: `how`.
-    pub fn add_closed(&self, delivered: u64, how: String) {
-        self.closed_first.get_or_init(|| how);
+    /// So many threads have to tell `complete` of a message.
+    pub fn complete_by(&self, threads: usize) {
+        self.threads.store(threads.max(1), SeqCst);
+    }
+
+    /// All receivers of one thread have a message, the last since `last_ns`; if it was the last thread, since
+    /// when all have it.
+    pub fn complete(&self, stream: u32, sequence: u64, last_ns: u64) -> Option<u64> {
+        let threads = self.threads.load(SeqCst);
+        if threads == 1 {
+            return Some(last_ns);
+        }
+        let mut partly = self.partly.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, latest_ns) = partly.entry((stream, sequence)).or_default();
+        (*told, *latest_ns) = (*told + 1, last_ns.max(*latest_ns));
+        let (told, latest_ns) = (*told, *latest_ns);
+        if told == threads {
+            partly.remove(&(stream, sequence));
+            return Some(latest_ns);
+        }
+        if partly.len() > PARTLY_MAX && partly.pop_first().is_some() {
+            self.partly_given_up.fetch_add(1, SeqCst);
+        }
+        None
+    }
+
+    /// Messages that were given up because a thread did not tell of them for too long.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.partly_given_up.load(SeqCst)
+    }
+
+    /// A subscriber that had received `delivered` messages is not waited for any more.
+    pub fn leave(&self, delivered: u64) {
         // In this order: between the two a goal is too high, never too low.
-        self.closed_delivered.fetch_add(delivered, SeqCst);
-        self.closed.fetch_add(1, SeqCst);
+        self.left_delivered.fetch_add(delivered, SeqCst);
+        self.left.fetch_add(1, SeqCst);
         self.publisher.unpark();
     }
 
-    /// How many subscribers were closed by the server.
-    #[must_use]
-    pub fn closed(&self) -> u64 {
-        self.closed.load(SeqCst)
+    /// A subscriber that had received `delivered` messages was closed by the server: `how`.
+    pub fn add_closed(&self, delivered: u64, how: String) {
+        self.closed_first.get_or_init(|| how);
+        self.leave(delivered);
     }
 
-    /// How the first of them was.
+    /// How many subscribers are not waited for any more.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left.load(SeqCst)
+    }
+
+    /// How the first subscriber was closed that was.
     #[must_use]
     pub fn closed_first(&self) -> Option<&str> {
         self.closed_first.get().map(String::as_str)
     }
 
-    /// Deliveries once each of `subscribers` has all of `published`, or is closed.
-    fn goal(&self, published: u64, subscribers: u64) -> u64 {
-        let open = subscribers.saturating_sub(self.closed());
-        published * open + self.closed_delivered.load(SeqCst)
+    /// Deliveries once each of `subscribers` has all of `published`, or has left.
+    #[must_use]
+    pub fn goal(&self, published: u64, subscribers: u64) -> u64 {
+        let open = subscribers.saturating_sub(self.left());
+        published * open + self.left_delivered.load(SeqCst)
     }
 
-    /// Waits until each of `subscribers` that is still open has all of `published`; by the publishing thread
-    /// only. `patience` without any delivery is a failure. False if the run failed or `is_over`.
+    /// Waits until as many deliveries are counted as `goal` says, which is asked again and again; by the
+    /// publishing thread only. `patience` without any delivery is a failure. False if the run failed or
+    /// `is_over`.
     pub fn wait_delivered(
         &self,
-        published: u64,
-        subscribers: u64,
+        goal: impl Fn(&Self) -> u64,
         patience: Duration,
         mut is_over: impl FnMut() -> bool,
     ) -> bool {
         let mut seen = (self.delivered(), Instant::now());
         loop {
-            let goal = self.goal(published, subscribers);
+            let goal = goal(self);
             self.goal.store(goal, SeqCst);
             // Read after the goal is stored: who delivers the last one sees the goal, or is seen here.
             let delivered = self.delivered();
@@ -168,17 +213,6 @@ impl Progress {
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-
-    /// Ends the run: this is how much each publisher published.
-    pub fn finish(&self, published: Vec<u64>) {
-        self.published.get_or_init(|| published);
-    }
-
-    /// What `finish` said, once it has.
-    #[must_use]
-    pub fn published(&self) -> Option<&[u64]> {
-        self.published.get().map(Vec::as_slice)
-    }
 }
 
 impl Default for Progress {
@@ -186,6 +220,9 @@ impl Default for Progress {
         Self::new()
     }
 }
+
+/// Messages that some threads have told of and others not.
+const PARTLY_MAX: usize = 65_536;
 
 /// How soon an interrupt or the end is noticed by a thread that sleeps.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -204,7 +241,8 @@ mod tests {
                 let progress = Arc::clone(&progress);
                 std::thread::spawn(move || (0..5).for_each(|_| progress.add_delivered(1, progress.now_ns())))
             });
-            assert!(progress.wait_delivered(round * 5, 2, Duration::from_secs(30), || false));
+            let goal = |progress: &Progress| progress.goal(round * 5, 2);
+            assert!(progress.wait_delivered(goal, Duration::from_secs(30), || false));
             receivers.into_iter().for_each(|receiver| receiver.join().unwrap());
         }
         assert_eq!(progress.delivered(), 1000);
@@ -214,23 +252,34 @@ mod tests {
     fn closed_subscribers_are_not_waited_for() {
         let progress = Progress::new();
         progress.add_delivered(7 + 10, 1);
-        let wait = || progress.wait_delivered(10, 2, Duration::MAX, || true);
+        let wait = || progress.wait_delivered(|progress| progress.goal(10, 2), Duration::MAX, || true);
         assert!(!wait());
         progress.add_closed(7, "first".to_owned());
         assert!(wait());
         progress.add_closed(10, "second".to_owned());
         assert!(wait());
-        assert_eq!((progress.closed(), progress.closed_first()), (2, Some("first")));
+        assert_eq!((progress.left(), progress.closed_first()), (2, Some("first")));
     }
 
     #[test]
     fn waiting_ends_with_the_run_or_with_patience() {
         let progress = Progress::new();
-        assert!(!progress.wait_delivered(1, 1, Duration::MAX, || true));
+        assert!(!progress.wait_delivered(|_| 1, Duration::MAX, || true));
         assert!(!progress.is_failed());
-        assert!(!progress.wait_delivered(1, 1, Duration::ZERO, || false));
+        assert!(!progress.wait_delivered(|_| 1, Duration::ZERO, || false));
         progress.fail("second".to_owned());
-        assert!(!progress.wait_delivered(1, 1, Duration::MAX, || false));
+        assert!(!progress.wait_delivered(|_| 1, Duration::MAX, || false));
         assert_eq!(progress.failure().as_deref(), Some("nothing was delivered for 0 s"));
+    }
+
+    #[test]
+    fn a_message_is_complete_when_all_threads_have_told_of_it() {
+        let progress = Progress::new();
+        assert_eq!(progress.complete(0, 0, 5), Some(5));
+        progress.complete_by(2);
+        assert_eq!([progress.complete(0, 1, 9), progress.complete(0, 2, 4)], [None; 2]);
+        assert_eq!(progress.complete(0, 1, 7), Some(9));
+        (0..=PARTLY_MAX as u64).for_each(|sequence| assert_eq!(progress.complete(1, sequence, 1), None));
+        assert_eq!((progress.given_up(), progress.complete(0, 2, 1)), (2, None));
     }
 }

@@ -28,8 +28,10 @@ use super::{
     error::{Ended, OpenError, STEP_WAIT},
     handshake::Handshake,
     progress::{LOOK_AGAIN, Progress},
+    speaker::Speaker,
 };
 use crate::{
+    dialect::Role,
     load::{schedule::Schedule, stream::Pace},
     measure::latency::latency_histogram,
     truth::closes::Closes,
@@ -60,7 +62,7 @@ pub struct StormOutcome {
     pub closes: Closes,
     /// From the first connect to the last answer.
     pub elapsed_ns: u64,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<Speaker>>,
 }
 
 impl StormOutcome {
@@ -227,12 +229,22 @@ impl<'r> Storm<'r> {
         let key = Key::Open(index);
         let kept = epoll::modify(&self.poller, &attempt.stream, key.data(), EventFlags::IN)
             .map_err(io::Error::from)
-            .and_then(|()| attempt.stream.set_nonblocking(false));
-        if let Err(error) = kept {
-            self.progress.fail(format!("socket: {error}"));
+            .and_then(|()| attempt.stream.set_nonblocking(false))
+            .map_err(OpenError::Socket);
+        let greet = |()| {
+            let connection = Connection::new(attempt.stream, early);
+            Speaker::greet(connection, self.opener.dialect(), Role::Subscriber)
+        };
+        match kept.and_then(greet) {
+            Ok(speaker) => {
+                self.outcome.connections.push(Some(speaker));
+                self.hear(index);
+            }
+            Err(error) => {
+                self.progress.fail(error.to_string());
+                self.outcome.connections.push(None);
+            }
         }
-        self.outcome.connections.push(Some(Connection::new(attempt.stream, early)));
-        self.hear(index);
     }
 
     /// Reads what comes on an open connection: pings, or the end.
@@ -294,7 +306,7 @@ struct Attempt {
 
 impl Attempt {
     fn begin(opener: &Opener, number: usize, due_ns: u64) -> Result<Self, OpenError> {
-        let handshake = opener.handshake(number)?;
+        let handshake = opener.handshake(number, Role::Subscriber)?;
         let failed = |error| opener.connect_error(number, error);
         let (socket, address) = opener.socket(number).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;

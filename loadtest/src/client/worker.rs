@@ -1,13 +1,19 @@
 //! Workers: threads that hold subscribers, receive for them, and check what they get.
 //!
-//! In      an endpoint, a share of the connection numbers, the run's `Progress`
-//! Out     an `Outcome` when the run is finished
+//! In      an opener, a share of the connection numbers, the run's `Progress`, orders
+//! Out     what was heard when it is asked for, and an `Outcome` at the end
 //! Bounds  one epoll set and one receive buffer per worker; nothing is kept per message
 //! Source  epoll(7), level-triggered
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, TryRecvError},
+    },
+    time::Duration,
+};
 
-use hdrhistogram::Histogram;
 use rustix::{
     buffer::spare_capacity,
     event::{
@@ -15,23 +21,22 @@ use rustix::{
         epoll::{self, CreateFlags, EventData, EventFlags},
     },
     fd::OwnedFd,
-    io::Errno,
+    io::{Errno, ioctl_fionread},
 };
 
 use super::{
-    connection::{Connection, Opener},
-    crew::Audience,
-    envelope::{Envelope, Incoming},
+    audience::Audience,
+    connection::Opener,
     error::{Ended, OpenError},
+    judge::{Heard, Judge},
     progress::{LOOK_AGAIN, Progress},
+    slow::Slow,
+    speaker::Speaker,
+    talk::{Talk, Talking},
 };
 use crate::{
-    measure::latency::latency_histogram,
-    truth::{
-        closes::Closes,
-        sequence::{Sequence, Tally, Verdict},
-        stamp::Stamp,
-    },
+    dialect::Role,
+    truth::{closes::Closes, completions::Completions, sequence::Tally, sequences::Sequences},
 };
 
 /// Subscribers of one thread.
@@ -39,25 +44,61 @@ pub struct Worker {
     subscribers: Vec<Subscriber>,
     poller: OwnedFd,
     judge: Judge,
-    closes: Closes,
+    outcome: Outcome,
+    slow: Slow,
+    talking: Option<Talking>,
     buffer: Vec<u8>,
 }
 
+/// What a worker is told to do. It looks every `LOOK_AGAIN`, or sooner.
+#[derive(Debug)]
+pub enum Order {
+    /// Hand over what was heard since the last time.
+    Tell(Sender<Heard>),
+    /// The first so many subscribers read so many bytes a second from now on; 0: nothing.
+    Slow {
+        /// How many of this worker's.
+        subscribers: usize,
+        /// Of each.
+        bytes_per_s: u64,
+    },
+    /// Every subscriber sends in turn.
+    Talk(Talk),
+    /// Stop sending, and say how much each connection has sent so far.
+    Quiet(Sender<Vec<(u32, u64)>>),
+    /// End: so much was published, by stream.
+    Finish(Arc<[u64]>),
+}
+
 /// What a worker saw.
+#[derive(Debug, Default)]
 pub struct Outcome {
-    /// Nanoseconds from intended send to receipt, of each delivery.
-    pub latency_ns: Histogram<u64>,
-    /// Sums over its subscribers.
+    /// Sums over its subscribers, but for those that were made slow.
     pub tally: Tally,
     /// Those of them that the server closed.
     pub closes: Closes,
     /// Pings of the server that were answered.
     pub pings: u64,
+    /// Sums over those that were made slow.
+    pub slow_tally: Tally,
+    /// Those of them that the server closed.
+    pub slow_closes: Closes,
+    /// Messages that had no last receipt, because not all had them for too long.
+    pub given_up: u64,
 }
 
-impl Default for Outcome {
-    fn default() -> Self {
-        Self { latency_ns: latency_histogram(), tally: Tally::default(), closes: Closes::default(), pings: 0 }
+impl Outcome {
+    /// Adds that of another worker.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            tally: [self.tally, other.tally].into_iter().sum(),
+            closes: [self.closes, other.closes].into_iter().sum(),
+            pings: self.pings + other.pings,
+            slow_tally: [self.slow_tally, other.slow_tally].into_iter().sum(),
+            slow_closes: [self.slow_closes, other.slow_closes].into_iter().sum(),
+            given_up: self.given_up + other.given_up,
+        }
     }
 }
 
@@ -69,7 +110,7 @@ impl Worker {
     pub fn open(
         opener: &Opener,
         numbers: Range<usize>,
-        audience: &Audience,
+        audience: &Arc<Audience>,
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
         let poller = epoll::create(CreateFlags::CLOEXEC).map_err(socket)?;
@@ -78,132 +119,227 @@ impl Worker {
             if progress.is_failed() {
                 return Err(OpenError::Interrupted);
             }
-            let mut connection = opener.open(number)?;
-            if audience.is_subscribed {
-                connection.subscribe(&audience.envelope)?;
+            let mut speaker = Speaker::open(opener, number, Role::Subscriber)?;
+            for index in audience.topics_of(number) {
+                speaker.subscribe(audience.topics.at(index))?;
             }
             let index = EventData::new_u64(subscribers.len() as u64);
-            epoll::add(&poller, &connection, index, EventFlags::IN).map_err(socket)?;
+            epoll::add(&poller, &speaker, index, EventFlags::IN).map_err(socket)?;
+            let sequences = Sequences::of(audience.streams_of(number));
             subscribers.push(Subscriber {
                 number,
-                connection,
-                sequences: vec![Sequence::default(); audience.publishers],
+                speaker,
+                sequences,
+                sent: 0,
+                is_open: true,
+                is_slow: false,
             });
         }
         let judge = Judge {
-            envelope: audience.envelope.clone(),
+            audience: Arc::clone(audience),
+            dialect: Arc::clone(opener.dialect()),
             progress: Arc::clone(progress),
-            latency_ns: latency_histogram(),
+            heard: Heard::default(),
             tally: Tally::default(),
+            completions: audience.common_streams().map(|count| Completions::new(subscribers.len(), count)),
         };
-        Ok(Self { subscribers, poller, judge, closes: Closes::default(), buffer: vec![0; BUFFER_BYTES] })
+        let (outcome, slow, buffer) = (Outcome::default(), Slow::default(), vec![0; BUFFER_BYTES]);
+        Ok(Self { subscribers, poller, judge, outcome, slow, talking: None, buffer })
     }
 
-    /// Receives until the run is finished.
+    /// Receives until it is told to end, or nobody is left to tell it.
     #[must_use]
-    pub fn run(mut self) -> Outcome {
-        let mut events = Vec::with_capacity(EVENTS_MAX);
-        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AGAIN.subsec_nanos()) };
-        let progress = Arc::clone(&self.judge.progress);
+    pub fn run(mut self, orders: &Receiver<Order>) -> Outcome {
         for index in 0..self.subscribers.len() {
-            if self.subscribers[index].connection.has_early() {
+            if self.subscribers[index].speaker.connection().has_early() {
                 self.receive(index);
             }
         }
-        let published = loop {
-            if let Some(published) = progress.published() {
-                break published;
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            match orders.try_recv() {
+                Ok(Order::Finish(published)) => return self.outcome(&published),
+                Ok(order) => self.obey(order),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return self.outcome(&[]),
             }
+            let wait = self.talk().min(self.read_slowly());
+            let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
             if let Err(error) = epoll::wait(&self.poller, spare_capacity(&mut events), Some(&wait)) {
                 if error != Errno::INTR {
-                    progress.fail(format!("epoll_wait: {error}"));
+                    self.judge.progress.fail(format!("epoll_wait: {error}"));
                 }
                 continue;
             }
             for event in events.drain(..) {
                 self.receive(usize::try_from(event.data.u64()).unwrap_or(usize::MAX));
             }
-        };
-        let mut tally = self.judge.tally;
-        tally.missing = self.subscribers.iter().map(|subscriber| subscriber.missing(published)).sum();
-        let pings = self.subscribers.iter().map(|subscriber| subscriber.connection.pings()).sum();
-        Outcome { latency_ns: self.judge.latency_ns, tally, closes: self.closes, pings }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            // Who asks and does not wait has gone.
+            Order::Tell(answer) => drop(answer.send(std::mem::take(&mut self.judge.heard))),
+            Order::Slow { subscribers, bytes_per_s } => self.make_slow(subscribers, bytes_per_s),
+            Order::Talk(talk) => self.talking = Some(Talking::new(talk, self.judge.progress.now_ns())),
+            Order::Quiet(answer) => {
+                self.talking = None;
+                // What the socket does not take now goes with the next read.
+                self.subscribers.iter_mut().for_each(|s| drop(s.speaker.connection_mut().flush()));
+                let stream = |subscriber: &Subscriber| u32::try_from(subscriber.number).unwrap_or(u32::MAX);
+                let sent = self.subscribers.iter().map(|subscriber| (stream(subscriber), subscriber.sent));
+                drop(answer.send(sent.collect()));
+            }
+            Order::Finish(_) => {}
+        }
+    }
+
+    /// From here on the first `count` subscribers read at their own pace, and are judged apart.
+    fn make_slow(&mut self, count: usize, bytes_per_s: u64) {
+        self.slow = Slow::new(count.min(self.subscribers.len()), bytes_per_s);
+        for subscriber in self.subscribers.iter_mut().take(count).filter(|subscriber| subscriber.is_open) {
+            subscriber.is_slow = true;
+            self.judge.progress.leave(subscriber.sequences.received());
+            if let Some(completions) = &mut self.judge.completions {
+                completions.leave();
+            }
+            // What is not read stays readable: the poller would tell of nothing else.
+            let _ = epoll::delete(&self.poller, &subscriber.speaker);
+        }
+    }
+
+    /// Lets the slow ones read what they may by now; how long until there is more.
+    fn read_slowly(&mut self) -> Duration {
+        let Some(allowed_bytes) = self.slow.allowed(self.judge.progress.now_ns()) else { return LOOK_AGAIN };
+        for index in 0..self.slow.count().min(self.subscribers.len()) {
+            let subscriber = &mut self.subscribers[index];
+            if !subscriber.is_open {
+                continue;
+            }
+            let length = allowed_bytes.min(self.buffer.len());
+            let Subscriber { speaker, sequences, .. } = subscriber;
+            let heard = self.slow.judge(speaker, sequences, &mut self.buffer[..length]);
+            if let Err(ended) = heard {
+                self.end(index, &ended);
+            }
+        }
+        LOOK_AGAIN
+    }
+
+    /// Sends what is due; how long until there is more.
+    fn talk(&mut self) -> Duration {
+        let Some(talking) = &mut self.talking else { return LOOK_AGAIN };
+        let (progress, audience) = (&self.judge.progress, &self.judge.audience);
+        let count = self.subscribers.len();
+        for _ in 0..SENDS_MAX {
+            let Some((index, due_ns)) = talking.next(progress.now_ns(), count) else {
+                return talking.wait(progress.now_ns());
+            };
+            let subscriber = &mut self.subscribers[index];
+            if !subscriber.is_open {
+                continue;
+            }
+            let stream = u32::try_from(subscriber.number).unwrap_or(u32::MAX);
+            let frame = talking.encode(
+                &self.judge.dialect,
+                audience.topic_of(stream),
+                stream,
+                subscriber.sent,
+                due_ns,
+            );
+            let sent = frame.and_then(|frame| subscriber.speaker.connection_mut().send_soon(frame));
+            subscriber.sent += 1;
+            match sent {
+                Ok(()) if subscriber.speaker.connection().unsent_bytes() <= UNSENT_BYTES_MAX => {}
+                Ok(()) => progress.fail(format!(
+                    "connection {}: the server does not read, {} MiB wait: lower --rate",
+                    subscriber.number,
+                    UNSENT_BYTES_MAX >> 20
+                )),
+                Err(error) => {
+                    self.end(index, &Ended::Socket(error));
+                    return Duration::ZERO;
+                }
+            }
+        }
+        Duration::ZERO
     }
 
     fn receive(&mut self, index: usize) {
         let Some(subscriber) = self.subscribers.get_mut(index) else { return };
-        let Err(ended) = self.judge.receive(subscriber, &mut self.buffer) else { return };
+        // An event that was there before it was made slow.
+        if subscriber.is_slow {
+            return;
+        }
+        let Subscriber { speaker, sequences, .. } = subscriber;
+        if let Err(ended) = self.judge.receive(speaker, sequences, &mut self.buffer) {
+            self.end(index, &ended);
+        }
+    }
+
+    fn end(&mut self, index: usize, ended: &Ended) {
+        let subscriber = &mut self.subscribers[index];
+        if !std::mem::take(&mut subscriber.is_open) {
+            return;
+        }
         let how = format!("subscriber {}: {ended}", subscriber.number);
         match ended.code() {
+            Some(code) if subscriber.is_slow => self.outcome.slow_closes.add(code),
             Some(code) => {
-                self.closes.add(code);
-                self.judge.progress.add_closed(subscriber.received(), how);
+                self.outcome.closes.add(code);
+                self.judge.progress.add_closed(subscriber.sequences.received(), how);
+                if let Some(completions) = &mut self.judge.completions {
+                    completions.leave();
+                }
             }
             None => self.judge.progress.fail(how),
         }
         // A socket that has ended stays readable; leaving the set keeps the loop from spinning.
-        let _ = epoll::delete(&self.poller, &subscriber.connection);
+        let _ = epoll::delete(&self.poller, &subscriber.speaker);
+    }
+
+    /// Reads all that waits for the slow ones: whether they were closed, they did not look until now.
+    fn read_rest(&mut self) {
+        for index in 0..self.slow.count().min(self.subscribers.len()) {
+            for _ in 0..READS_MAX {
+                let Subscriber { speaker, sequences, is_open, .. } = &mut self.subscribers[index];
+                let is_more = ioctl_fionread(&*speaker).is_ok_and(|bytes| bytes > 0);
+                if !*is_open {
+                    break;
+                }
+                if let Err(ended) = self.slow.judge(speaker, sequences, &mut self.buffer) {
+                    self.end(index, &ended);
+                }
+                if !is_more {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn outcome(mut self, published: &[u64]) -> Outcome {
+        self.read_rest();
+        let missing = |is_slow| -> u64 {
+            let those = self.subscribers.iter().filter(|subscriber| subscriber.is_slow == is_slow);
+            those.map(|subscriber| subscriber.sequences.missing(published)).sum()
+        };
+        self.outcome.tally = Tally { missing: missing(false), ..self.judge.tally };
+        self.outcome.slow_tally = Tally { missing: missing(true), ..self.slow.tally() };
+        self.outcome.pings = self.subscribers.iter().map(|s| s.speaker.connection().pings()).sum();
+        self.outcome.given_up = self.judge.completions.map_or(0, |completions| completions.given_up());
+        self.outcome
     }
 }
 
 struct Subscriber {
     number: usize,
-    connection: Connection,
-    /// By publisher.
-    sequences: Vec<Sequence>,
-}
-
-impl Subscriber {
-    fn received(&self) -> u64 {
-        self.sequences.iter().map(Sequence::received).sum()
-    }
-
-    fn missing(&self, published: &[u64]) -> u64 {
-        self.sequences.iter().zip(published).map(|(sequence, &count)| sequence.missing(count)).sum()
-    }
-}
-
-struct Judge {
-    envelope: Envelope,
-    progress: Arc<Progress>,
-    latency_ns: Histogram<u64>,
-    tally: Tally,
-}
-
-impl Judge {
-    /// Reads once, and judges each message that is now whole.
-    fn receive(&mut self, subscriber: &mut Subscriber, buffer: &mut [u8]) -> Result<(), Ended> {
-        let Subscriber { connection, sequences, .. } = subscriber;
-        let delivered_before = self.tally.delivered;
-        let mut read_ns = None;
-        let received = connection.receive(buffer, |message| {
-            let now_ns = *read_ns.get_or_insert_with(|| self.progress.now_ns());
-            self.judge(sequences, message, now_ns);
-        });
-        let delivered = self.tally.delivered - delivered_before;
-        if let (1.., Some(now_ns)) = (delivered, read_ns) {
-            self.progress.add_delivered(delivered, now_ns);
-        }
-        received
-    }
-
-    fn judge(&mut self, sequences: &mut [Sequence], message: &[u8], now_ns: u64) {
-        let data = match self.envelope.read(message) {
-            Incoming::Delivery(data) => data,
-            Incoming::Error(text) => return self.progress.fail(format!("the server sent an error: {text}")),
-            Incoming::Subscribed | Incoming::Other => return self.tally.unexpected += 1,
-        };
-        let Ok(stamp) = Stamp::decode(data) else { return self.tally.corrupted += 1 };
-        // A publisher that is none of ours: another run on the same topic.
-        let Some(sequence) = sequences.get_mut(usize::from(stamp.publisher)) else {
-            return self.tally.unexpected += 1;
-        };
-        let verdict = sequence.observe(stamp.sequence);
-        self.tally.count(verdict);
-        if verdict != Verdict::Duplicate && stamp.intended_ns >= self.progress.measured_from_ns() {
-            self.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
-        }
-    }
+    speaker: Speaker,
+    sequences: Sequences,
+    /// Messages, where it talks.
+    sent: u64,
+    is_open: bool,
+    is_slow: bool,
 }
 
 fn socket(error: Errno) -> OpenError {
@@ -212,5 +348,14 @@ fn socket(error: Errno) -> OpenError {
 
 const EVENTS_MAX: usize = 256;
 
+/// Messages sent in a row by a loop that is late, before it looks at what has come.
+const SENDS_MAX: u64 = 64;
+
+/// Reads of a slow subscriber at the end: more than its socket and the server's queue hold.
+const READS_MAX: usize = 4096;
+
 /// Some hundred messages of common length, and a piece of a long one.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// A server that takes less than it is sent must not fill this program's memory.
+const UNSENT_BYTES_MAX: usize = 16 << 20;

@@ -5,5 +5,6 @@
 //! Bounds  counts and times are limits, never goals without end
 //! Source  none
 
+pub mod popularity;
 pub mod schedule;
 pub mod stream;

@@ -47,7 +47,11 @@ impl Section {
 }
 
 /// Of a fan-out.
-pub const FANOUT: &[Section] = &[DELIVERED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
+pub const FANOUT: &[Section] =
+    &[DELIVERED, CHECKED, LATENCY, LAST, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
+
+/// Of many topics, and of connections that all talk.
+pub const TOPICS: &[Section] = &[DELIVERED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
 
 /// Of an echo.
 pub const ECHO: &[Section] = &[ECHOED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
@@ -60,7 +64,7 @@ pub const CONNECT: &[Section] =
 pub const IDLE: &[Section] = &[HELD, SERVER_IDLE, MEMORY, MEMORY_AFTER, CLIENT_IDLE, MACHINE_IDLE];
 
 /// Of all scenarios.
-pub const ALL: [&[Section]; 4] = [FANOUT, ECHO, CONNECT, IDLE];
+pub const ALL: [&[Section]; 5] = [FANOUT, TOPICS, ECHO, CONNECT, IDLE];
 
 const DELIVERED: Section = Section::new(
     "delivered",
@@ -148,6 +152,18 @@ const LATENCY: Section = Section::new(
         Figure::pace("p99.9", Unit::Time, "999 of 1,000"),
         Figure::pace("p99.99", Unit::Time, "9,999 of 10,000"),
         Figure::pace("max", Unit::Time, "all"),
+    ],
+);
+
+const LAST: Section = Section::new(
+    "last",
+    &[
+        Figure::pace("last_p50", Unit::Time, "intended send to the last subscriber's receipt, half of all"),
+        Figure::pace("last_p90", Unit::Time, "9 of 10"),
+        Figure::pace("last_p99", Unit::Time, "99 of 100"),
+        Figure::pace("last_p99.9", Unit::Time, "999 of 1,000"),
+        Figure::pace("last_p99.99", Unit::Time, "9,999 of 10,000"),
+        Figure::pace("last_max", Unit::Time, "all"),
     ],
 );
 

@@ -14,10 +14,11 @@ use super::{Report, unit::Unit};
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let settings: BTreeMap<_, _> = self.settings.iter().map(|(name, value)| (name, value)).collect();
-        let mut object = serializer.serialize_struct("Report", 10)?;
+        let mut object = serializer.serialize_struct("Report", 11)?;
         object.serialize_field("scenario", self.scenario)?;
         object.serialize_field("settings", &settings)?;
         object.serialize_field("figures", &self.figures())?;
+        object.serialize_field("tables", &self.tables)?;
         object.serialize_field("closes", &self.closes)?;
         object.serialize_field("requirements", &self.judgements)?;
         object.serialize_field("is_clean", &self.is_clean())?;

@@ -8,6 +8,7 @@
 pub mod figures;
 mod json;
 pub mod require;
+pub mod table;
 mod text;
 pub mod unit;
 pub mod values;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use crate::truth::{closes::Closes, sequence::Tally};
 use figures::{Figure, Section};
 use require::{Judgement, Requirement};
+use table::Table;
 use values::Values;
 
 /// What a run has shown.
@@ -34,6 +36,8 @@ pub struct Report {
     pub tally: Tally,
     /// Connections that the server ended.
     pub closes: Closes,
+    /// Figures step by step.
+    pub tables: Vec<Table>,
     /// What a reader has to know to read the figures right.
     pub notes: Vec<String>,
     /// The requirements, judged.
@@ -58,6 +62,13 @@ impl Report {
     pub fn judged(mut self, requirements: &[Requirement]) -> Self {
         let judged = requirements.iter().map(|requirement| requirement.judge(self.value(requirement.name())));
         self.judgements = judged.collect();
+        self
+    }
+
+    /// Adds what was measured step by step.
+    #[must_use]
+    pub fn with_table(mut self, table: Table) -> Self {
+        self.tables.push(table);
         self
     }
 
@@ -114,6 +125,7 @@ mod tests {
             values,
             tally: Tally::default(),
             closes: Closes::default(),
+            tables: Vec::new(),
             notes: Vec::new(),
             judgements: Vec::new(),
             is_measured: true,

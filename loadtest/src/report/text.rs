@@ -18,6 +18,9 @@ impl fmt::Display for Report {
         for section in self.sections {
             line(out, section.title, &self.figures_of(section))?;
         }
+        for table in &self.tables {
+            write!(out, "{table}")?;
+        }
         if self.closes.count() > 0 {
             line(out, "closes", &self.closes.to_string())?;
         }

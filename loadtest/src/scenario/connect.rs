@@ -14,22 +14,24 @@ use std::{
     time::Instant,
 };
 
-use super::ground::{Ground, RunError};
+use super::{
+    ending::{Ending, Scene, warm_up_note},
+    ground::{Ground, Needs, RunError},
+    stage::Stage,
+};
 use crate::{
     args::connect::Connect,
     client::{
-        crew::{Audience, Crew},
-        envelope::Envelope,
-        progress::Progress,
-        publisher::Publishers,
+        audience::Audience,
         storm::{Plan, Storm, StormOutcome},
-        worker::Outcome,
     },
-    load::stream::{Pace, Stream},
-    measure::{latency::latency_histogram, process::Memory, reading::Spent},
+    load::{
+        popularity::Popularity,
+        stream::{Pace, Stream},
+    },
     report::{
         Report, figures,
-        values::{HANDSHAKES, LATENCIES, PER_CONNECT, Values},
+        values::{HANDSHAKES, PER_CONNECT, Values},
     },
 };
 
@@ -38,26 +40,15 @@ use crate::{
 /// # Errors
 /// Nothing was tried: no server, no group, not enough descriptors.
 pub fn run(args: &Connect, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections_total())?;
+    let ground = Ground::prepare(&args.target, args.connections_total(), Needs::Publish)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
 
 fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let envelope = Envelope::new(&args.topic);
-    let progress = Arc::new(Progress::new());
     let subscribers = args.subscribers.get();
-    let audience = Audience {
-        connections: subscribers,
-        threads: 1,
-        envelope: envelope.clone(),
-        is_subscribed: true,
-        publishers: 1,
-    };
-    let memory_before = ground.memory()?;
-    let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
-    let publisher = ground.opener.open(subscribers)?;
-    let mut publishers = Publishers::new(vec![publisher], subscribers, &envelope, &progress);
+    let audience = Audience::of_one(&args.topic, subscribers, 1, 1);
+    let mut stage = Stage::open(ground, audience, 1, Popularity::of_one(), is_interrupted)?;
     let stream = Stream {
         pace: Pace::per_second(args.publish_rate),
         burst: 1,
@@ -65,12 +56,7 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
         publishes_max: u64::MAX,
         patience: args.patience,
     };
-    if let Some(warm_up) = args.warm_up {
-        progress.measure_from(u64::MAX);
-        let end = Instant::now() + warm_up;
-        let is_warm = || Instant::now() >= end && progress.delivered() > 0;
-        publishers.run(&stream, &|| is_interrupted.load(SeqCst) || is_warm());
-    }
+    let warm_up = stage.warm_up(&stream, args.warm_up);
 
     let plan = Plan {
         first: subscribers + 1,
@@ -78,106 +64,61 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
         pace: Pace::per_second(args.rate),
         at_once: args.at_once.get(),
     };
+    let progress = Arc::clone(&stage.progress);
     let storm = Storm::new(&ground.opener, plan, &progress)?;
     let deadline = Instant::now() + args.duration;
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
+    let mut joined = None;
     let before = ground.read()?;
-    progress.measure_from(progress.now_ns());
-    let joined = thread::scope(|scope| {
-        // The storm's own thread reads the clocks: a thread that has ended has none any more.
-        let storm = scope.spawn(|| (storm.run(&is_over), ground.read()));
-        publishers.run(&stream, &|| storm.is_finished());
-        storm.join()
-    });
+    let act = stage.measure(|publishers| {
+        thread::scope(|scope| {
+            // The storm's own thread reads the clocks: a thread that has ended has none any more.
+            let storm = scope.spawn(|| (storm.run(&is_over), ground.read()));
+            let is_whole = publishers.run(&stream, &|| storm.is_finished());
+            joined = storm.join().ok();
+            is_whole
+        })
+    })?;
     // The panic's own message stands above.
-    let (storm, after) = joined.map_err(|_| RunError::Panic)?;
-    let spent = before.until(&after?);
-    // A server that has died in the run has no memory any more; the report says that it died.
-    let memory_after = ground.memory().ok().flatten();
-    progress.finish(publishers.published().to_vec());
-    let taken = Taken {
-        group: crew.join(),
-        publishes: publishers.published().iter().sum(),
-        storm,
-        spent,
-        closed_first: progress.closed_first().map(str::to_owned),
-        memory: [memory_before, None, memory_after],
+    let (storm, after) = joined.ok_or(RunError::Panic)?;
+    let ending = stage.end();
+    let mut values = ending.values(&act, ground);
+    set_storm(&mut values, &storm);
+    values.set_spent(&PER_CONNECT, &before.until(&after?), storm.opened as f64, ground.client_cpus);
+    values.set_memories(ending.memory, storm.open() + subscribers + 1);
+    let scene = Scene {
+        scenario: "connect",
+        settings: settings(args),
+        sections: figures::CONNECT,
+        is_measured: storm.opened > 0,
     };
-    Ok(taken.report(args, ground, progress.failure(), is_interrupted.load(SeqCst)))
+    let notes = notes(args, &storm, &ending);
+    let mut report =
+        ending.report(scene, values, warm_up_note(warm_up, "publishes").into_iter().chain(notes));
+    report.closes = [report.closes, storm.closes].into_iter().sum();
+    report.values.set("closed", report.closes.count() as f64);
+    Ok(report)
 }
 
-/// What a run has taken.
-struct Taken {
-    group: Vec<Outcome>,
-    publishes: u64,
-    storm: StormOutcome,
-    spent: Spent,
-    /// How the first subscriber of the group was closed that was.
-    closed_first: Option<String>,
-    /// Before anybody connected, and at the end.
-    memory: [Option<Memory>; 3],
+fn set_storm(values: &mut Values, storm: &StormOutcome) {
+    let (opened, refused) = (storm.opened, storm.refusals.count());
+    values.set("connects", (opened + refused) as f64);
+    values.set("opened", opened as f64);
+    values.set("refused", refused as f64);
+    values.set("storm", storm.elapsed_ns as f64);
+    values.set("opened_per_s", opened as f64 / (storm.elapsed_ns as f64 / 1e9));
+    values.set_latency(&storm.latency_ns, &HANDSHAKES);
 }
 
-impl Taken {
-    fn report(
-        self,
-        args: &Connect,
-        ground: &Ground,
-        failure: Option<String>,
-        is_interrupted: bool,
-    ) -> Report {
-        let mut latency_ns = latency_histogram();
-        for outcome in &self.group {
-            // Histograms of the same bounds always add up.
-            latency_ns += &outcome.latency_ns;
-        }
-        let tally = self.group.iter().map(|outcome| outcome.tally).sum();
-        let of_storm = std::iter::once(self.storm.closes.clone());
-        let closes = self.group.iter().map(|outcome| outcome.closes.clone()).chain(of_storm).sum();
-        let (opened, refused) = (self.storm.opened, self.storm.refusals.count());
-        let mut values = Values::default();
-        values.set("connects", (opened + refused) as f64);
-        values.set("opened", opened as f64);
-        values.set("refused", refused as f64);
-        values.set("storm", self.storm.elapsed_ns as f64);
-        values.set("opened_per_s", opened as f64 / (self.storm.elapsed_ns as f64 / 1e9));
-        values.set_latency(&self.storm.latency_ns, &HANDSHAKES);
-        values.set("publishes", self.publishes as f64);
-        values.set("measured", latency_ns.len() as f64);
-        values.set_truth(&tally, &closes);
-        values.set_latency(&latency_ns, &LATENCIES);
-        values.set_spent(&PER_CONNECT, &self.spent, opened as f64, ground.client_cpus);
-        values.set_memories(self.memory, self.storm.open() + args.subscribers.get() + 1);
-        Report {
-            scenario: "connect",
-            settings: settings(args),
-            sections: figures::CONNECT,
-            values,
-            tally,
-            closes,
-            notes: self.notes(args, is_interrupted),
-            judgements: Vec::new(),
-            is_measured: opened > 0,
-            is_interrupted,
-            failure,
-        }
-    }
-
-    fn notes(&self, args: &Connect, is_interrupted: bool) -> Vec<String> {
-        let mut notes: Vec<_> =
-            self.closed_first.iter().map(|how| format!("the first close: {how}")).collect();
-        notes.extend(self.storm.refusals.text().map(|text| format!("refused: {text}")));
-        let (tried, planned) = (self.storm.opened + self.storm.refusals.count(), args.connections.get());
-        if tried < planned as u64 {
-            let how = if is_interrupted { "interrupted" } else { "ended" };
-            notes.push(format!("{how} after {tried} of {planned} connects"));
-        }
-        notes
-    }
+fn notes(args: &Connect, storm: &StormOutcome, ending: &Ending) -> Vec<String> {
+    let refused = storm.refusals.text().map(|text| format!("refused: {text}"));
+    let tried = storm.opened + storm.refusals.count();
+    refused.into_iter().chain(ending.short(tried, args.connections.get() as u64, "connects")).collect()
 }
 
 fn settings(args: &Connect) -> Vec<(&'static str, serde_json::Value)> {
     vec![
+        ("dialect", args.target.dialect.clone().into()),
         ("connections", args.connections.get().into()),
         ("rate", args.rate.into()),
         ("at_once", args.at_once.get().into()),

@@ -15,23 +15,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ground::{Ground, RunError};
+use super::{
+    ending::{Ending, Scene, warm_up_note},
+    ground::{Ground, Needs, RunError},
+    stage::Act,
+};
 use crate::{
     args::echo::Echo,
     client::{
         crew::{shares, wait_open},
         echo::{EchoWorker, Phase},
         error::OpenError,
-        form::Form,
+        judge::Heard,
         progress::{LOOK_AGAIN, Progress},
         worker::Outcome,
     },
     load::stream::Pace,
-    measure::{latency::latency_histogram, process::Memory, reading::Spent},
-    report::{
-        Report, figures,
-        values::{LATENCIES, PER_FRAME, Values},
-    },
+    report::{Report, figures},
 };
 
 /// Runs it.
@@ -39,7 +39,7 @@ use crate::{
 /// # Errors
 /// Nothing was sent: no server, no connections, not enough descriptors.
 pub fn run(args: &Echo, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections.get())?;
+    let ground = Ground::prepare(&args.target, args.connections.get(), Needs::Echo)?;
     let ran = thread::scope(|scope| measure(args, &ground, scope, is_interrupted));
     ground.end(ran)
 }
@@ -68,21 +68,43 @@ fn measure<'s>(
     // A server that has died in the run has no memory any more; the report says that it died.
     let memory_after = ground.memory().ok().flatten();
 
-    let taken = Taken {
-        sent: threads.sent,
-        warm_up_sent,
-        outcomes: threads.join(),
+    let sent = threads.sent;
+    let (outcomes, heard): (Vec<_>, Vec<_>) = threads.join().into_iter().unzip();
+    let act = Act {
+        publishes: sent - warm_up_sent,
         elapsed_ns: progress.delivered_last_ns().saturating_sub(started_ns),
         spent,
-        closed_first: progress.closed_first().map(str::to_owned),
-        memory: [memory_before, memory_connected, memory_after],
+        heard: heard.iter().fold(Heard::default(), |mut sum, heard| {
+            sum.add(heard);
+            sum
+        }),
+        is_whole: !progress.is_failed(),
     };
-    Ok(taken.report(args, ground, progress.failure(), is_interrupted.load(SeqCst)))
+    let ending = Ending {
+        publishes: sent,
+        outcome: outcomes.into_iter().fold(Outcome::default(), Outcome::with),
+        connections: args.connections.get(),
+        memory: [memory_before, memory_connected, memory_after],
+        closed_first: progress.closed_first().map(str::to_owned),
+        failure: progress.failure(),
+        is_interrupted: is_interrupted.load(SeqCst),
+    };
+    let mut values = ending.values(&act, ground);
+    values.set("sent", sent as f64);
+    let planned = args.messages_each() * args.connections.get() as u64;
+    let short = ending.short(act.publishes, planned, "messages");
+    let scene = Scene {
+        scenario: "echo",
+        settings: settings(args),
+        sections: figures::ECHO,
+        is_measured: !act.heard.latency_ns.is_empty(),
+    };
+    Ok(ending.report(scene, values, warm_up_note(warm_up_sent, "messages").into_iter().chain(short)))
 }
 
 /// The threads that hold the connections.
 struct Threads<'s> {
-    handles: Vec<ScopedJoinHandle<'s, Outcome>>,
+    handles: Vec<ScopedJoinHandle<'s, (Outcome, Heard)>>,
     /// With the part of all connections that each holds.
     phases: Vec<(Sender<Phase>, f64)>,
     /// How much each has sent in all its phases, after each phase.
@@ -105,11 +127,10 @@ impl<'s> Threads<'s> {
         let (mut handles, mut phases) = (Vec::new(), Vec::new());
         for share in shares(connections, threads) {
             let (sender, todo) = channel();
-            let form = if args.raw { Form::Raw } else { Form::ping() };
             let (progress, opened, finished) = (Arc::clone(progress), opened.clone(), finished.clone());
             phases.push((sender, share.len() as f64 / connections as f64));
             handles.push(scope.spawn(move || {
-                let opening = EchoWorker::open(&ground.opener, share, form, progress);
+                let opening = EchoWorker::open(&ground.opener, share, progress);
                 work(opening, &opened, &todo, &finished, is_interrupted)
             }));
         }
@@ -146,7 +167,7 @@ impl<'s> Threads<'s> {
         }
     }
 
-    fn join(self) -> Vec<Outcome> {
+    fn join(self) -> Vec<(Outcome, Heard)> {
         drop(self.phases);
         self.handles.into_iter().filter_map(|handle| handle.join().ok()).collect()
     }
@@ -158,13 +179,13 @@ fn work(
     phases: &Receiver<Phase>,
     finished: &Sender<u64>,
     is_interrupted: &AtomicBool,
-) -> Outcome {
+) -> (Outcome, Heard) {
     let mut worker = match opening {
         Ok(worker) => worker,
         Err(error) => {
             // The run ends before anything is sent; nobody asks for this outcome.
             drop(opened.send(Err(error)));
-            return Outcome::default();
+            return Default::default();
         }
     };
     drop(opened.send(Ok(())));
@@ -176,74 +197,11 @@ fn work(
     worker.outcome()
 }
 
-/// What a run has taken.
-struct Taken {
-    sent: u64,
-    /// The first of them, which are not measured.
-    warm_up_sent: u64,
-    outcomes: Vec<Outcome>,
-    /// From the first measured message to the last that came back.
-    elapsed_ns: u64,
-    spent: Spent,
-    /// How the first connection was closed that was.
-    closed_first: Option<String>,
-    /// Before anybody connected, with all connections, and at the end.
-    memory: [Option<Memory>; 3],
-}
-
-impl Taken {
-    fn report(self, args: &Echo, ground: &Ground, failure: Option<String>, is_interrupted: bool) -> Report {
-        let mut latency_ns = latency_histogram();
-        for outcome in &self.outcomes {
-            // Histograms of the same bounds always add up.
-            latency_ns += &outcome.latency_ns;
-        }
-        let tally = self.outcomes.iter().map(|outcome| outcome.tally).sum();
-        let closes = self.outcomes.iter().map(|outcome| outcome.closes.clone()).sum();
-        let mut values = Values::default();
-        values.set("sent", self.sent as f64);
-        values.set_truth(&tally, &closes);
-        values.set_pace(latency_ns.len(), self.elapsed_ns);
-        values.set_latency(&latency_ns, &LATENCIES);
-        values.set_spent(&PER_FRAME, &self.spent, latency_ns.len() as f64, ground.client_cpus);
-        values.set_memories(self.memory, args.connections.get());
-        Report {
-            scenario: "echo",
-            settings: settings(args),
-            sections: figures::ECHO,
-            values,
-            tally,
-            closes,
-            notes: self.notes(args, is_interrupted),
-            judgements: Vec::new(),
-            is_measured: !latency_ns.is_empty(),
-            is_interrupted,
-            failure,
-        }
-    }
-
-    fn notes(&self, args: &Echo, is_interrupted: bool) -> Vec<String> {
-        let mut notes: Vec<_> =
-            self.closed_first.iter().map(|how| format!("the first close: {how}")).collect();
-        if args.warm_up.is_some() {
-            let count = self.warm_up_sent;
-            notes.push(format!("the first {count} messages, the warm-up, are checked and not measured"));
-        }
-        let (sent, planned) =
-            (self.sent - self.warm_up_sent, args.messages_each() * args.connections.get() as u64);
-        if sent < planned {
-            let how = if is_interrupted { "interrupted" } else { "ended" };
-            notes.push(format!("{how} after {sent} of {planned} messages"));
-        }
-        notes
-    }
-}
-
 fn settings(args: &Echo) -> Vec<(&'static str, serde_json::Value)> {
     vec![
+        ("dialect", args.target.dialect.clone().into()),
         ("connections", args.connections.get().into()),
         ("payload_bytes", args.payload_bytes.into()),
-        ("form", if args.raw { "raw" } else { "ping" }.into()),
         ("rate", args.rate.into()),
         ("messages_planned", (args.messages_each() * args.connections.get() as u64).into()),
         ("warm_up_s", args.warm_up.unwrap_or_default().as_secs_f64().into()),

@@ -15,6 +15,7 @@ use crate::{
         endpoint::{Endpoint, EndpointError},
         error::OpenError,
     },
+    dialect::{Dialect, DialectError},
     measure::{
         affinity::CpuList,
         descriptors::{TooFewDescriptors, raise_limit},
@@ -43,7 +44,9 @@ impl Ground {
     ///
     /// # Errors
     /// No server, a URL that is none, not enough descriptors.
-    pub fn prepare(target: &Target, connections: usize) -> Result<Self, RunError> {
+    pub fn prepare(target: &Target, connections: usize, needs: Needs) -> Result<Self, RunError> {
+        let dialect = Dialect::load(&target.dialect)?;
+        dialect.check(needs == Needs::Publish, needs == Needs::Echo)?;
         raise_limit(connections)?;
         if let Some(cpus) = &target.pin_client {
             cpus.pin_current_thread().map_err(RunError::Pin)?;
@@ -59,7 +62,8 @@ impl Ground {
         let current = CpuList::current().map_err(RunError::Proc)?;
         let clocks =
             Clocks::new(observed, target.pin_server.as_ref().unwrap_or(&current)).map_err(RunError::Proc)?;
-        let opener = Opener::new(endpoint(target, server.as_ref())?).map_err(RunError::Proc)?;
+        let endpoint = endpoint(target, server.as_ref())?;
+        let opener = Opener::new(endpoint, dialect).map_err(RunError::Proc)?;
         let is_client_pinned = target.pin_client.is_some();
         Ok(Self { server, observed, clocks, opener, client_cpus: current.cpus().len(), is_client_pinned })
     }
@@ -103,12 +107,26 @@ impl Ground {
     }
 }
 
+/// What a scenario needs of the dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Only connections.
+    Nothing,
+    /// To publish, and to know what was published.
+    Publish,
+    /// Messages that come back.
+    Echo,
+}
+
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Of the limit on open files.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
+    /// Of the dialect.
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     /// Of the URL.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),

@@ -14,19 +14,21 @@ use std::{
     time::Instant,
 };
 
-use super::ground::{Ground, RunError};
+use super::{
+    ending::{Ending, Scene},
+    ground::{Ground, Needs, RunError},
+};
 use crate::{
     args::idle::Idle,
     client::{
-        crew::{Audience, Crew},
-        envelope::Envelope,
+        audience::Audience,
+        crew::Crew,
         progress::{LOOK_AGAIN, Progress},
     },
     report::{
         Report, figures,
         values::{PER_CONNECTION_S, Values},
     },
-    truth::{closes::Closes, sequence::Tally},
 };
 
 /// Runs it.
@@ -34,7 +36,7 @@ use crate::{
 /// # Errors
 /// Nothing was held: no server, no connections, not enough descriptors.
 pub fn run(args: &Idle, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections.get())?;
+    let ground = Ground::prepare(&args.target, args.connections.get(), Needs::Nothing)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -42,13 +44,10 @@ pub fn run(args: &Idle, is_interrupted: &AtomicBool) -> Result<Report, RunError>
 fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     let connections = args.connections.get();
     let progress = Arc::new(Progress::new());
-    let audience = Audience {
-        connections,
-        threads: ground.threads(args.threads.map(usize::from), connections),
-        envelope: Envelope::new(args.topic.as_deref().unwrap_or_default()),
-        is_subscribed: args.topic.is_some(),
-        publishers: 0,
-    };
+    let threads = ground.threads(args.threads.map(usize::from), connections);
+    let mut audience = Audience::of_one(args.topic.as_deref().unwrap_or_default(), connections, threads, 0);
+    audience.topics_each = usize::from(args.topic.is_some());
+    let audience = Arc::new(audience);
     let memory_before = ground.memory()?;
     let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
     let memory_connected = ground.memory()?;
@@ -58,42 +57,33 @@ fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let spent = before.until(&ground.read()?);
     // A server that has died in the run has no memory any more; the report says that it died.
     let memory_after = ground.memory().ok().flatten();
-    progress.finish(Vec::new());
-    let outcomes = crew.join();
+    let outcome = crew.finish(Vec::new());
 
-    let tally: Tally = outcomes.iter().map(|outcome| outcome.tally).sum();
-    let closes: Closes = outcomes.iter().map(|outcome| outcome.closes.clone()).sum();
-    let pings: u64 = outcomes.iter().map(|outcome| outcome.pings).sum();
     let mut values = Values::default();
     values.set("connections", connections as f64);
-    values.set("closed", closes.count() as f64);
-    values.set("pings", pings as f64);
-    values.set("unexpected", tally.unexpected as f64);
+    values.set("closed", outcome.closes.count() as f64);
+    values.set("pings", outcome.pings as f64);
+    values.set("unexpected", outcome.tally.unexpected as f64);
     values.set("elapsed", spent.elapsed.as_secs_f64() * 1e9);
     let connection_seconds = connections as f64 * spent.elapsed.as_secs_f64();
     values.set_spent(&PER_CONNECTION_S, &spent, connection_seconds, ground.client_cpus);
     values.set_memories([memory_before, memory_connected, memory_after], connections);
-    let is_interrupted = is_interrupted.load(SeqCst);
-    let mut notes: Vec<_> =
-        progress.closed_first().iter().map(|how| format!("the first close: {how}")).collect();
-    if spent.elapsed < args.duration {
-        let how = if is_interrupted { "interrupted" } else { "ended" };
-        let (held, planned) = (spent.elapsed.as_secs_f64(), args.duration.as_secs_f64());
-        notes.push(format!("{how} after {held:.1} of {planned} s"));
-    }
-    Ok(Report {
-        scenario: "idle",
-        settings: settings(args),
-        sections: figures::IDLE,
-        values,
-        tally,
-        closes,
-        notes,
-        judgements: Vec::new(),
-        is_measured: true,
-        is_interrupted,
+    let ending = Ending {
+        publishes: 0,
+        outcome,
+        connections,
+        memory: [memory_before, memory_connected, memory_after],
+        closed_first: progress.closed_first().map(str::to_owned),
         failure: progress.failure(),
-    })
+        is_interrupted: is_interrupted.load(SeqCst),
+    };
+    let short = (spent.elapsed < args.duration).then(|| {
+        let how = if ending.is_interrupted { "interrupted" } else { "ended" };
+        format!("{how} after {:.1} of {} s", spent.elapsed.as_secs_f64(), args.duration.as_secs_f64())
+    });
+    let scene =
+        Scene { scenario: "idle", settings: settings(args), sections: figures::IDLE, is_measured: true };
+    Ok(ending.report(scene, values, short))
 }
 
 /// Lets the time pass, unless something ends the run.
@@ -101,7 +91,7 @@ fn hold(args: &Idle, progress: &Progress, is_interrupted: &AtomicBool) {
     let end = Instant::now() + args.duration;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let is_alone = progress.closed() >= args.connections.get() as u64;
+        let is_alone = progress.left() >= args.connections.get() as u64;
         if is_alone {
             progress.fail("no connection is left".to_owned());
         }

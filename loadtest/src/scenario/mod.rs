@@ -7,10 +7,12 @@
 
 pub mod connect;
 pub mod echo;
+pub mod ending;
 pub mod fanout;
 pub mod ground;
 pub mod idle;
 pub mod server;
+pub mod stage;
 
 use std::sync::atomic::AtomicBool;
 

@@ -6,5 +6,7 @@
 //! Source  none
 
 pub mod closes;
+pub mod completions;
 pub mod sequence;
+pub mod sequences;
 pub mod stamp;

@@ -1,8 +1,8 @@
 //! Payloads: what each published message carries, so that a receiver can judge it alone.
 //!
-//! In      publisher, sequence number and intended send time (a `Stamp`), and a length
-//! Out     a JSON string: 4 + 16 + 16 hex digits of stamp, 16 of checksum, then filler
-//! Bounds  54 bytes (`PAYLOAD_BYTES_MIN`) or more; decoding never allocates
+//! In      stream, sequence number and intended send time (a `Stamp`), and a length
+//! Out     a JSON string: 8 + 16 + 16 hex digits of stamp, 16 of checksum, then filler
+//! Bounds  58 bytes (`PAYLOAD_BYTES_MIN`) or more; decoding never allocates
 //! Source  none: the format is this file's
 
 use std::ops::Range;
@@ -10,9 +10,9 @@ use std::ops::Range;
 /// Who sent which message, and when it was meant to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Index of the publisher.
-    pub publisher: u16,
-    /// Counts this publisher's messages from 0.
+    /// Whose messages are in order among themselves: a publisher's, a topic's, a connection's.
+    pub stream: u32,
+    /// Counts this stream's messages from 0.
     pub sequence: u64,
     /// Nanoseconds on the run's clock. Later than this is the server's delay, or ours, never hidden.
     pub intended_ns: u64,
@@ -28,7 +28,7 @@ impl Stamp {
         let start = out.len();
         out.resize(start + bytes, b'"');
         let payload = &mut out[start..];
-        write_hex(&mut payload[PUBLISHER], u64::from(self.publisher));
+        write_hex(&mut payload[STREAM], u64::from(self.stream));
         write_hex(&mut payload[SEQUENCE], self.sequence);
         write_hex(&mut payload[INTENDED], self.intended_ns);
         fill(&mut payload[FILLER_START..bytes - 1], self.sequence);
@@ -44,11 +44,9 @@ impl Stamp {
         if payload.len() < PAYLOAD_BYTES_MIN || read_hex(&payload[CHECKSUM]) != Some(checksum(payload)) {
             return Err(Corrupt);
         }
-        let publisher = read_hex(&payload[PUBLISHER]).and_then(|value| u16::try_from(value).ok());
-        match (publisher, read_hex(&payload[SEQUENCE]), read_hex(&payload[INTENDED])) {
-            (Some(publisher), Some(sequence), Some(intended_ns)) => {
-                Ok(Self { publisher, sequence, intended_ns })
-            }
+        let stream = read_hex(&payload[STREAM]).and_then(|value| u32::try_from(value).ok());
+        match (stream, read_hex(&payload[SEQUENCE]), read_hex(&payload[INTENDED])) {
+            (Some(stream), Some(sequence), Some(intended_ns)) => Ok(Self { stream, sequence, intended_ns }),
             _ => Err(Corrupt),
         }
     }
@@ -61,11 +59,11 @@ pub struct Corrupt;
 /// Two quotes, the stamp and the checksum.
 pub const PAYLOAD_BYTES_MIN: usize = FILLER_START + 1;
 
-const PUBLISHER: Range<usize> = 1..5;
-const SEQUENCE: Range<usize> = 5..21;
-const INTENDED: Range<usize> = 21..37;
-const CHECKSUM: Range<usize> = 37..53;
-const FILLER_START: usize = 53;
+const STREAM: Range<usize> = 1..9;
+const SEQUENCE: Range<usize> = 9..25;
+const INTENDED: Range<usize> = 25..41;
+const CHECKSUM: Range<usize> = 41..57;
+const FILLER_START: usize = 57;
 
 /// Filler differs from message to message, so that bytes of another message do not pass for this one's.
 fn fill(filler: &mut [u8], sequence: u64) {
@@ -126,7 +124,7 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { publisher: 513, sequence: 1 << 40, intended_ns: u64::MAX };
+    const STAMP: Stamp = Stamp { stream: 70_000, sequence: 1 << 40, intended_ns: u64::MAX };
 
     fn encoded(bytes: usize) -> Vec<u8> {
         let mut out = Vec::new();

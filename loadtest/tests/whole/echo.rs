@@ -20,10 +20,10 @@ const CLEAN: Tally =
 fn a_right_server_passes_in_every_mode() {
     for more in [
         "",
-        "--raw",
+        "--dialect broadcast",
         "--rate 2000",
         "--rate 1e9 --threads 3",
-        "--rate 2000 --raw --payload-bytes 5000",
+        "--rate 2000 --dialect broadcast --payload-bytes 5000",
         "--threads 3",
         "--payload-bytes 300000 --messages 8",
         "--payload-bytes 300000 --messages 40 --rate 1e9",

@@ -268,7 +268,7 @@ fn for_another(data: &Value) -> Value {
     let text = data.to_string();
     let stamp = Stamp::decode(text.as_bytes()).unwrap();
     let mut changed = Vec::new();
-    Stamp { publisher: stamp.publisher + 1, ..stamp }.encode(text.len(), &mut changed);
+    Stamp { stream: stamp.stream + 1, ..stamp }.encode(text.len(), &mut changed);
     serde_json::from_slice(&changed).unwrap()
 }
 

@@ -1,0 +1,160 @@
+//! The stage of the scenarios that publish: an audience, publishers, and phases that are measured.
+//!
+//! In      a ground, an audience, streams to publish
+//! Out     what each phase took; at the end, what arrived and what did not
+//! Bounds  opening: 10 s per step; a phase: its time, then --patience
+//! Source  CPU and memory are differences around what is measured
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    ending::Ending,
+    ground::{Ground, RunError},
+};
+use crate::{
+    client::{audience::Audience, crew::Crew, judge::Heard, progress::Progress, publisher::Publishers},
+    load::{popularity::Popularity, stream::Stream},
+    measure::{process::Memory, reading::Spent},
+};
+
+/// All that takes part.
+pub struct Stage<'g> {
+    /// Where it stands.
+    pub ground: &'g Ground,
+    /// What its threads tell each other.
+    pub progress: Arc<Progress>,
+    /// Who receives.
+    pub crew: Crew,
+    /// Who publishes.
+    pub publishers: Publishers,
+    is_interrupted: &'g AtomicBool,
+    memory_before: Option<Memory>,
+    memory_connected: Option<Memory>,
+    connections: usize,
+}
+
+/// A phase that was measured.
+#[derive(Debug)]
+pub struct Act {
+    /// Messages published in it.
+    pub publishes: u64,
+    /// From its first publish to its last delivery.
+    pub elapsed_ns: u64,
+    /// What it took.
+    pub spent: Spent,
+    /// What was heard of its messages.
+    pub heard: Heard,
+    /// Whether all that was published has arrived.
+    pub is_whole: bool,
+}
+
+impl<'g> Stage<'g> {
+    /// Opens all connections.
+    ///
+    /// # Errors
+    /// The first that fails; the server cannot be observed.
+    pub fn open(
+        ground: &'g Ground,
+        audience: Audience,
+        publishers: usize,
+        popularity: Popularity,
+        is_interrupted: &'g AtomicBool,
+    ) -> Result<Self, RunError> {
+        let (audience, progress) = (Arc::new(audience), Arc::new(Progress::new()));
+        let memory_before = ground.memory()?;
+        let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
+        let memory_connected = ground.memory()?;
+        let publishers = Publishers::open(&ground.opener, publishers, &audience, popularity, &progress)?;
+        Ok(Self {
+            ground,
+            progress,
+            crew,
+            publishers,
+            is_interrupted,
+            memory_before,
+            memory_connected,
+            connections: audience.connections,
+        })
+    }
+
+    /// Publishes for some time what is checked and not measured; how many messages.
+    pub fn warm_up(&mut self, stream: &Stream, time: Option<Duration>) -> u64 {
+        let Some(time) = time else { return 0 };
+        self.progress.measure_from(u64::MAX);
+        let end = Instant::now() + time;
+        let (progress, is_interrupted) = (Arc::clone(&self.progress), self.is_interrupted);
+        let delivered_before = progress.delivered();
+        let is_warm = || Instant::now() >= end && progress.delivered() > delivered_before;
+        let endless = Stream { publishes_max: u64::MAX, ..*stream };
+        self.publishers.run(&endless, &|| is_interrupted.load(SeqCst) || is_warm());
+        self.publishers.count()
+    }
+
+    /// Publishes, and measures.
+    ///
+    /// # Errors
+    /// The server cannot be observed.
+    pub fn act(&mut self, stream: &Stream, time: Duration) -> Result<Act, RunError> {
+        let deadline = Instant::now() + time;
+        let is_interrupted = self.is_interrupted;
+        let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
+        self.measure(|publishers| publishers.run(stream, &is_over))
+    }
+
+    /// Measures whatever is done meanwhile; what it answers says whether all has arrived.
+    ///
+    /// # Errors
+    /// The server cannot be observed.
+    pub fn measure(&mut self, run: impl FnOnce(&mut Publishers) -> bool) -> Result<Act, RunError> {
+        // What was heard before is of the last phase.
+        drop(self.crew.phase());
+        let publishes_before = self.publishers.count();
+        let before = self.ground.read()?;
+        let started_ns = self.progress.now_ns();
+        self.progress.measure_from(started_ns);
+        let is_whole = run(&mut self.publishers);
+        let spent = before.until(&self.ground.read()?);
+        Ok(Act {
+            publishes: self.publishers.count() - publishes_before,
+            elapsed_ns: self.progress.delivered_last_ns().saturating_sub(started_ns),
+            spent,
+            heard: self.crew.phase(),
+            is_whole: is_whole && !self.progress.is_failed(),
+        })
+    }
+
+    /// Whether the user has ended the run.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.is_interrupted.load(SeqCst)
+    }
+
+    /// Ends it: what arrived, and what did not.
+    #[must_use]
+    pub fn end(self) -> Ending {
+        let published = self.publishers.published().to_vec();
+        self.end_of(published)
+    }
+
+    /// The same where others than the publishers have published.
+    #[must_use]
+    pub fn end_of(self, published: Vec<u64>) -> Ending {
+        // A server that has died in the run has no memory any more; the report says that it died.
+        let memory_after = self.ground.memory().ok().flatten();
+        Ending {
+            publishes: published.iter().sum(),
+            outcome: self.crew.finish(published),
+            connections: self.connections,
+            memory: [self.memory_before, self.memory_connected, memory_after],
+            closed_first: self.progress.closed_first().map(str::to_owned),
+            failure: self.progress.failure(),
+            is_interrupted: self.is_interrupted.load(SeqCst),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Completions: when the last receiver has a message.
+//!
+//! In      each delivery of messages that all receivers are to get
+//! Out     the time of a message's last delivery, once all have it
+//! Bounds  `OPEN_MAX` messages per stream that not all have; the oldest is given up and counted
+//! Source  none
+
+use std::collections::VecDeque;
+
+/// Messages that some have and some have not.
+#[derive(Clone, Debug)]
+pub struct Completions {
+    receivers: u32,
+    streams: Vec<Open>,
+    given_up: u64,
+}
+
+/// Of one stream.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    /// Sequence number of the first.
+    first: u64,
+    messages: VecDeque<Heard>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    count: u32,
+    last_ns: u64,
+}
+
+impl Completions {
+    /// For so many receivers and streams.
+    #[must_use]
+    pub fn new(receivers: usize, streams: usize) -> Self {
+        let receivers = u32::try_from(receivers).unwrap_or(u32::MAX);
+        Self { receivers, streams: vec![Open::default(); streams], given_up: 0 }
+    }
+
+    /// One receiver is not waited for any more.
+    pub fn leave(&mut self) {
+        self.receivers = self.receivers.saturating_sub(1);
+    }
+
+    /// A receiver has got this message; if it was the last one, when the last came.
+    pub fn observe(&mut self, stream: u32, sequence: u64, now_ns: u64) -> Option<u64> {
+        let open = self.streams.get_mut(stream as usize)?;
+        if open.messages.is_empty() {
+            // What came before, such as a warm-up, is nobody's to wait for.
+            open.first = open.first.max(sequence);
+        }
+        let mut index = usize::try_from(sequence.checked_sub(open.first)?).ok()?;
+        if index >= open.messages.len() {
+            // A gap this wide is a fault that the sequences tell of.
+            if index >= open.messages.len() + OPEN_MAX {
+                return None;
+            }
+            open.messages.resize(index + 1, Heard::default());
+            while open.messages.len() > OPEN_MAX {
+                open.messages.pop_front();
+                open.first += 1;
+                index -= 1;
+                self.given_up += 1;
+            }
+        }
+        let heard = &mut open.messages[index];
+        heard.count += 1;
+        heard.last_ns = heard.last_ns.max(now_ns);
+        let complete = (heard.count == self.receivers).then_some(heard.last_ns);
+        while open.messages.front().is_some_and(|heard| heard.count >= self.receivers) {
+            open.messages.pop_front();
+            open.first += 1;
+        }
+        complete
+    }
+
+    /// Messages that were given up because not all had them for too long.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.given_up
+    }
+}
+
+/// Ten bursts of the largest that is common.
+const OPEN_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_complete_when_the_last_has_it_and_not_again() {
+        let mut completions = Completions::new(3, 2);
+        assert_eq!([(0, 5), (1, 9)].map(|(sequence, ns)| completions.observe(1, sequence, ns)), [None; 2]);
+        assert_eq!([(0, 7), (1, 8)].map(|(sequence, ns)| completions.observe(1, sequence, ns)), [None; 2]);
+        assert_eq!(completions.observe(1, 1, 10), Some(10));
+        assert_eq!(completions.observe(1, 0, 6), Some(7));
+        assert_eq!(completions.observe(1, 0, 11), None);
+        assert_eq!(completions.observe(2, 0, 1), None);
+        completions.leave();
+        assert_eq!([1, 2].map(|ns| completions.observe(1, 2, ns)), [None, Some(2)]);
+        assert_eq!(completions.given_up(), 0);
+    }
+
+    #[test]
+    fn what_never_completes_is_given_up_and_counted() {
+        let mut completions = Completions::new(2, 1);
+        let wide = OPEN_MAX as u64;
+        for sequence in 0..2 * wide {
+            assert_eq!(completions.observe(0, sequence, 1), None);
+        }
+        assert_eq!(completions.given_up(), wide);
+        assert_eq!(completions.observe(0, wide - 1, 2), None);
+        assert_eq!(completions.observe(0, wide, 2), Some(2));
+        assert_eq!(completions.observe(0, 9 * wide, 2), None);
+    }
+}
