@@ -10,9 +10,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use clap::Args;
 
 use super::{
+    common::Common,
     numbers::{payload_bytes, rate, seconds},
-    output::Output,
-    target::Target,
 };
 
 /// Opens connections, each of which sends its next message when the last one has come back.
@@ -35,29 +34,13 @@ pub struct Echo {
     #[arg(long, default_value_t = 0.0, value_parser = rate)]
     pub rate: f64,
 
-    /// Seconds of the same before that: checked, but in no latency, rate or CPU figure
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub warm_up: Option<Duration>,
-
     /// Seconds after which sending ends, done or not; the warm-up is not in it
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub duration: Duration,
 
-    /// Seconds without anything coming back after which what is missing counts as lost
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub patience: Duration,
-
-    /// Threads that hold the connections [default: one per CPU it may run on, less one for the server]
-    #[arg(long)]
-    pub threads: Option<NonZeroUsize>,
-
-    /// The server under load.
+    /// How it is run.
     #[command(flatten)]
-    pub target: Target,
-
-    /// What becomes of the figures.
-    #[command(flatten)]
-    pub output: Output,
+    pub common: Common,
 }
 
 impl Echo {

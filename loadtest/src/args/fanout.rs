@@ -10,9 +10,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use clap::Args;
 
 use super::{
+    common::Common,
     numbers::{payload_bytes, rate, seconds},
-    output::Output,
-    target::Target,
 };
 
 /// Opens many subscribers of one topic, and publishes to them.
@@ -47,29 +46,13 @@ pub struct Fanout {
     #[arg(long, default_value = "1")]
     pub burst: NonZeroUsize,
 
-    /// Seconds of publishing at the same pace before that: checked, but in no latency, rate or CPU figure
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub warm_up: Option<Duration>,
-
     /// Seconds after which publishing ends, done or not; the warm-up is not in it
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub duration: Duration,
 
-    /// Seconds without any delivery after which what is missing counts as lost
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub patience: Duration,
-
-    /// Threads that receive [default: one per CPU it may run on, less one for the server]
-    #[arg(long)]
-    pub threads: Option<NonZeroUsize>,
-
-    /// The server under load.
+    /// How it is run.
     #[command(flatten)]
-    pub target: Target,
-
-    /// What becomes of the figures.
-    #[command(flatten)]
-    pub output: Output,
+    pub common: Common,
 }
 
 impl Fanout {

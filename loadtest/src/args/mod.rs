@@ -5,14 +5,21 @@
 //! Bounds  each number's range stands at its option
 //! Source  none
 
+pub mod capacity;
+pub mod chat;
+pub mod churn;
+pub mod common;
 pub mod connect;
 pub mod echo;
 pub mod fanout;
 mod help;
 pub mod idle;
+pub mod large;
 mod numbers;
 pub mod output;
+pub mod slow;
 pub mod target;
+pub mod topics;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
@@ -20,12 +27,18 @@ use crate::report::{
     figures::{self, Section},
     require::{Requirement, RequirementError},
 };
+use capacity::Capacity;
+use chat::Chat;
+use churn::Churn;
 use connect::Connect;
 use echo::Echo;
 use fanout::Fanout;
 use help::{with_braces, with_figures};
 use idle::Idle;
+use large::Large;
 use output::Output;
+use slow::Slow;
+use topics::Topics;
 
 /// Loads a WebSocket server, and checks that each message arrives once, in order and unchanged.
 ///
@@ -46,6 +59,30 @@ pub enum Scenario {
     #[command(after_help = with_braces(fanout::EXAMPLES))]
     #[command(after_long_help = with_figures(fanout::EXAMPLES, figures::FANOUT))]
     Fanout(Fanout),
+    /// Many topics with few subscribers each, some more popular than others
+    #[command(after_help = topics::EXAMPLES)]
+    #[command(after_long_help = with_figures(topics::EXAMPLES, figures::TOPICS))]
+    Topics(Topics),
+    /// Connections that all talk to all
+    #[command(after_help = chat::EXAMPLES)]
+    #[command(after_long_help = with_figures(chat::EXAMPLES, figures::TOPICS))]
+    Chat(Chat),
+    /// Messages of 16 KiB to 1 MiB, one length after the other
+    #[command(after_help = large::EXAMPLES)]
+    #[command(after_long_help = with_figures(large::EXAMPLES, figures::FANOUT))]
+    Large(Large),
+    /// Subscribers of which some do not read, or slowly
+    #[command(after_help = slow::EXAMPLES)]
+    #[command(after_long_help = with_figures(slow::EXAMPLES, figures::SLOW))]
+    Slow(Slow),
+    /// A group that stays while others come and go
+    #[command(after_help = churn::EXAMPLES)]
+    #[command(after_long_help = with_figures(churn::EXAMPLES, figures::CHURN))]
+    Churn(Churn),
+    /// The highest rate at which an objective is met
+    #[command(after_help = capacity::EXAMPLES)]
+    #[command(after_long_help = with_figures(capacity::EXAMPLES, figures::CAPACITY))]
+    Capacity(Capacity),
     /// Messages that come back to the connection that sent them
     #[command(after_help = echo::EXAMPLES)]
     #[command(after_long_help = with_figures(echo::EXAMPLES, figures::ECHO))]
@@ -83,8 +120,14 @@ impl Scenario {
     #[must_use]
     pub fn output(&self) -> &Output {
         match self {
-            Self::Fanout(args) => &args.output,
-            Self::Echo(args) => &args.output,
+            Self::Fanout(args) => &args.common.output,
+            Self::Topics(args) => &args.common.output,
+            Self::Chat(args) => &args.common.output,
+            Self::Large(args) => &args.common.output,
+            Self::Slow(args) => &args.common.output,
+            Self::Churn(args) => &args.common.output,
+            Self::Capacity(args) => &args.common.output,
+            Self::Echo(args) => &args.common.output,
             Self::Connect(args) => &args.output,
             Self::Idle(args) => &args.output,
         }
@@ -95,6 +138,12 @@ impl Scenario {
     pub fn sections(&self) -> &'static [Section] {
         match self {
             Self::Fanout(_) => figures::FANOUT,
+            Self::Topics(_) => figures::TOPICS,
+            Self::Chat(_) => figures::TOPICS,
+            Self::Large(_) => figures::FANOUT,
+            Self::Slow(_) => figures::SLOW,
+            Self::Churn(_) => figures::CHURN,
+            Self::Capacity(_) => figures::CAPACITY,
             Self::Echo(_) => figures::ECHO,
             Self::Connect(_) => figures::CONNECT,
             Self::Idle(_) => figures::IDLE,
@@ -138,8 +187,8 @@ mod tests {
         for line in [format!("loadtest {rest}"), format!("loadtest fanout {rest}")] {
             let Scenario::Fanout(args) = parse(&line).unwrap() else { panic!("{line}") };
             assert_eq!(args.subscribers.get(), 7);
-            assert_eq!(args.target.server_args, ["--driver", "epoll"]);
-            assert_eq!(args.output.require, ["lost==0"]);
+            assert_eq!(args.common.target.server_args, ["--driver", "epoll"]);
+            assert_eq!(args.common.output.require, ["lost==0"]);
         }
         let Scenario::Fanout(args) = parse("loadtest").unwrap() else { panic!("not a fan-out") };
         assert_eq!(args.subscribers.get(), 1000);

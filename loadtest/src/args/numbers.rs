@@ -31,6 +31,39 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number per second that is not 0.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn rate_above_0(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (RATE_MIN..=RATE_MAX).contains(&rate) => Ok(rate),
+        _ => Err(format!("must be a number per second, {RATE_MIN} to {RATE_MAX}")),
+    }
+}
+
+/// A part of all.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(percent),
+        _ => Err("must be a percentage, above 0 and below 100".to_owned()),
+    }
+}
+
+/// The exponent of Zipf's law.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn skew(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(skew) if (0.0..=SKEW_MAX).contains(&skew) => Ok(skew),
+        _ => Err(format!("must be 0 (all alike) to {SKEW_MAX}")),
+    }
+}
+
 /// A time that is over some time.
 ///
 /// # Errors
@@ -47,6 +80,9 @@ const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// Below one in a day nothing happens.
 const RATE_MIN: f64 = 1.0 / SECONDS_MAX;
 const RATE_MAX: f64 = 1e9;
+
+/// Beyond that only the first topics are ever drawn.
+const SKEW_MAX: f64 = 4.0;
 
 const SECONDS_MIN: f64 = 0.001;
 const SECONDS_MAX: f64 = 86_400.0;
@@ -65,6 +101,11 @@ mod tests {
         for wrong in ["-1", "nan", "inf", "2e9", "1e-9"] {
             assert!(rate(wrong).unwrap_err().contains("per second"), "{wrong}");
         }
+        for wrong in ["0", "100", "-1", "nan"] {
+            assert!(percent(wrong).unwrap_err().contains("percentage"), "{wrong}");
+        }
+        assert!(rate_above_0("0").is_err() && rate_above_0("0.5").is_ok());
+        assert!(skew("5").unwrap_err().contains("all alike") && skew("0").is_ok());
         for wrong in ["57", "16777217", "-1", "1.5"] {
             assert!(payload_bytes(wrong).unwrap_err().contains("58"), "{wrong}");
         }

@@ -19,4 +19,5 @@ mod slow;
 pub mod speaker;
 pub mod storm;
 pub mod talk;
+pub mod visitors;
 pub mod worker;

@@ -22,6 +22,7 @@ pub struct Progress {
     publisher: Thread,
     delivered: AtomicU64,
     delivered_last_ns: AtomicU64,
+    published: AtomicU64,
     goal: AtomicU64,
     measured_from_ns: AtomicU64,
     left: AtomicU64,
@@ -45,6 +46,7 @@ impl Progress {
             publisher: std::thread::current(),
             delivered: AtomicU64::new(0),
             delivered_last_ns: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             goal: AtomicU64::new(u64::MAX),
             measured_from_ns: AtomicU64::new(0),
             left: AtomicU64::new(0),
@@ -91,7 +93,18 @@ impl Progress {
         self.delivered.load(SeqCst)
     }
 
-    /// When the latest of them was read.
+    /// Counts messages that are about to be sent.
+    pub fn add_published(&self, count: u64) {
+        self.published.fetch_add(count, SeqCst);
+    }
+
+    /// Messages sent so far, and those on their way to be.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published.load(SeqCst)
+    }
+
+    /// When the latest delivery was read.
     #[must_use]
     pub fn delivered_last_ns(&self) -> u64 {
         self.delivered_last_ns.load(SeqCst)

@@ -184,6 +184,8 @@ impl Publishers {
             dialect.publish(&topic.filling(&self.data), &mut self.message).map_err(io::Error::other)?;
             encode(dialect, &self.message, &mut self.frames)?;
         }
+        // First counted, then sent: who comes in meanwhile is not promised what it cannot get.
+        self.progress.add_published(count);
         self.speakers[turn].connection_mut().send_encoded(&self.frames)?;
         self.published[stream] += count;
         Ok(())

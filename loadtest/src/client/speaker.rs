@@ -51,16 +51,21 @@ impl Speaker {
         Ok(speaker)
     }
 
-    /// Subscribes, and waits until the subscription is in force.
+    /// Subscribes, and waits until the subscription is in force; what comes with the answer goes to
+    /// `on_incoming`.
     ///
     /// # Errors
     /// The server refuses, ends the connection, or does not answer in time.
-    pub fn subscribe(&mut self, topic: &Topic) -> Result<(), OpenError> {
+    pub fn subscribe(
+        &mut self,
+        topic: &Topic,
+        on_incoming: impl FnMut(Incoming<'_>),
+    ) -> Result<(), OpenError> {
         let mut message = Vec::new();
         let filling = Filling { subscription: self.subscriptions + 1, ..topic.filling(&[]) };
         let is_answered = self.dialect.subscribe(&filling, &mut message);
         self.subscriptions += 1;
-        self.ask(&message, is_answered, |_| ())
+        self.ask(&message, is_answered, on_incoming)
     }
 
     /// Unsubscribes its only topic, and waits until that is in force; what still came goes to `on_incoming`.

@@ -91,7 +91,8 @@ impl Refusals {
         (!by_reason.is_empty()).then(|| by_reason.join(", "))
     }
 
-    fn add(&mut self, error: &OpenError) {
+    /// Counts one.
+    pub fn add(&mut self, error: &OpenError) {
         let reason = match error {
             OpenError::Status { status, .. } => format!("with status {status}"),
             OpenError::Refused { .. } => "because nothing listens there".to_owned(),

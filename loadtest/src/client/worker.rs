@@ -121,7 +121,8 @@ impl Worker {
             }
             let mut speaker = Speaker::open(opener, number, Role::Subscriber)?;
             for index in audience.topics_of(number) {
-                speaker.subscribe(audience.topics.at(index))?;
+                // Nothing has been published yet: what comes with the answer is a greeting.
+                speaker.subscribe(audience.topics.at(index), |_| ())?;
             }
             let index = EventData::new_u64(subscribers.len() as u64);
             epoll::add(&poller, &speaker, index, EventFlags::IN).map_err(socket)?;

@@ -16,6 +16,8 @@ pub(super) struct File {
     pub(super) stream: bool,
     #[serde(default)]
     pub(super) binary: bool,
+    #[serde(default = "yes")]
+    pub(super) hears_itself: bool,
     #[serde(default)]
     pub(super) connect: Connect,
     pub(super) subscribe: Option<Words>,
@@ -57,4 +59,8 @@ pub(super) struct Connect {
     pub(super) echo_path: Option<String>,
     pub(super) query: Option<String>,
     pub(super) greeting: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }

@@ -36,6 +36,7 @@ pub struct Dialect {
     replies: Vec<(Template, Vec<u8>)>,
     is_binary: bool,
     is_stream: bool,
+    hears_itself: bool,
 }
 
 /// What a connection is for.
@@ -46,6 +47,23 @@ pub enum Role {
     /// It publishes.
     Publisher,
     /// It sends and gets back.
+    Echo,
+}
+
+/// What a scenario needs of the dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Only connections.
+    Nothing,
+    /// To publish, and to know what was published.
+    Publish,
+    /// More than one topic.
+    Topics,
+    /// Connections that publish and are subscribed.
+    Chat,
+    /// Subscriptions that end before their connection.
+    Unsubscribe,
+    /// Messages that come back.
     Echo,
 }
 
@@ -130,6 +148,7 @@ impl Dialect {
             connect: file.connect,
             is_binary: file.binary,
             is_stream: file.stream,
+            hears_itself: file.hears_itself,
         };
         let can_cut = |form: &Form| form.template.has_bytes();
         if dialect.is_stream && !dialect.delivery.as_ref().is_some_and(can_cut) {
@@ -209,18 +228,29 @@ impl Dialect {
         Ok(())
     }
 
+    /// Whether who publishes and is subscribed gets its own messages.
+    #[must_use]
+    pub fn hears_itself(&self) -> bool {
+        self.hears_itself
+    }
+
     /// Whether it can do what a scenario needs.
     ///
     /// # Errors
     /// It cannot.
-    pub fn check(&self, needs_publish: bool, needs_echo: bool) -> Result<(), DialectError> {
-        if needs_publish && (self.publish.is_none() || self.delivery.is_none()) {
-            return Err(self.cannot("publish"));
-        }
-        if needs_echo && self.echo.as_ref().is_none_or(|exchange| exchange.answer.is_none()) {
-            return Err(self.cannot("echo"));
-        }
-        Ok(())
+    pub fn check(&self, needs: Needs) -> Result<(), DialectError> {
+        let can_publish = self.publish.is_some() && self.delivery.is_some();
+        let is_one_path = self.connect.subscriber_path == self.connect.publisher_path;
+        let can_echo = self.echo.as_ref().is_some_and(|exchange| exchange.answer.is_some());
+        let (can, what) = match needs {
+            Needs::Nothing => (true, ""),
+            Needs::Publish => (can_publish, "publish"),
+            Needs::Topics => (can_publish && self.has_topics(), "subscribe to topics by name"),
+            Needs::Chat => (can_publish && is_one_path, "publish on a connection that is subscribed"),
+            Needs::Unsubscribe => (can_publish && self.unsubscribe.is_some(), "unsubscribe"),
+            Needs::Echo => (can_echo, "echo"),
+        };
+        if can { Ok(()) } else { Err(self.cannot(what)) }
     }
 
     /// What a received message is, of a connection with this role.

@@ -20,8 +20,14 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
 fn all_that_is_built_in_can_publish_and_all_but_nats_can_echo() {
     for (name, _) in BUILT_IN {
         let dialect = dialect(name);
-        dialect.check(true, false).unwrap();
-        assert_eq!(dialect.check(false, true).is_ok(), name != "nats", "{name}");
+        dialect.check(Needs::Publish).unwrap();
+        assert_eq!(dialect.check(Needs::Chat).is_ok(), name != "paths", "{name}");
+        let has_topics = dialect.check(Needs::Topics).is_ok();
+        assert_eq!(
+            (has_topics, dialect.check(Needs::Unsubscribe).is_ok()),
+            (dialect.has_topics(), has_topics)
+        );
+        assert_eq!(dialect.check(Needs::Echo).is_ok(), name != "nats", "{name}");
     }
 }
 
@@ -115,5 +121,5 @@ fn files_that_are_none_say_what_is_wrong() {
     assert!(error("stream = true\n[delivery]\nmessage = '{data}'").contains("{bytes}"));
     assert!(Dialect::load("fanwir").unwrap_err().to_string().contains("built in are fanwire, rooms"));
     let nothing = Dialect::parse("x", "").unwrap();
-    assert!(nothing.check(true, false).unwrap_err().to_string().contains("how to publish"));
+    assert!(nothing.check(Needs::Publish).unwrap_err().to_string().contains("how to publish"));
 }

@@ -7,4 +7,5 @@
 
 pub mod popularity;
 pub mod schedule;
+pub mod search;
 pub mod stream;

@@ -101,6 +101,20 @@ pub struct Spent {
 }
 
 impl Spent {
+    /// What two times took, one after the other.
+    #[must_use]
+    pub fn with(self, next: Self) -> Self {
+        Self {
+            elapsed: self.elapsed + next.elapsed,
+            server_cpu: self.server_cpu.zip(next.server_cpu).map(|(one, two)| one + two),
+            softirq_cpu: self.softirq_cpu + next.softirq_cpu,
+            client_cpu: self.client_cpu + next.client_cpu,
+            client_busiest: self.client_busiest.max(next.client_busiest),
+            before: self.before,
+            after: next.after,
+        }
+    }
+
     /// Time that all CPUs of the machine worked.
     #[must_use]
     pub fn machine_cpu(&self) -> Duration {

@@ -53,6 +53,18 @@ pub const FANOUT: &[Section] =
 /// Of many topics, and of connections that all talk.
 pub const TOPICS: &[Section] = &[DELIVERED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
 
+/// Of slow subscribers among others.
+pub const SLOW: &[Section] =
+    &[DELIVERED, CHECKED, BEFORE, LATENCY, LAST, SLOW_ONES, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
+
+/// Of a group with visitors.
+pub const CHURN: &[Section] =
+    &[VISITS, JOIN, DELIVERED, CHECKED, LATENCY, LAST, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
+
+/// Of a search for the highest rate.
+pub const CAPACITY: &[Section] =
+    &[FOUND, DELIVERED, CHECKED, LATENCY, LAST, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
+
 /// Of an echo.
 pub const ECHO: &[Section] = &[ECHOED, CHECKED, LATENCY, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
 
@@ -64,7 +76,7 @@ pub const CONNECT: &[Section] =
 pub const IDLE: &[Section] = &[HELD, SERVER_IDLE, MEMORY, MEMORY_AFTER, CLIENT_IDLE, MACHINE_IDLE];
 
 /// Of all scenarios.
-pub const ALL: [&[Section]; 5] = [FANOUT, TOPICS, ECHO, CONNECT, IDLE];
+pub const ALL: [&[Section]; 8] = [FANOUT, TOPICS, SLOW, CHURN, CAPACITY, ECHO, CONNECT, IDLE];
 
 const DELIVERED: Section = Section::new(
     "delivered",
@@ -117,6 +129,59 @@ const GROUP: Section = Section::new(
         Figure::new("publishes", Unit::Count, "messages published to the group"),
         Figure::new("delivered", Unit::Count, "messages that arrived there, once each"),
         Figure::new("measured", Unit::Count, "those of them that were published in the storm"),
+    ],
+);
+
+const BEFORE: Section = Section::new(
+    "before",
+    &[
+        Figure::pace("p50_before", Unit::Time, "the same as p50 while all subscribers read"),
+        Figure::pace("p99_before", Unit::Time, "the same as p99 while all subscribers read"),
+        Figure::pace("max_before", Unit::Time, "the same as max while all subscribers read"),
+        Figure::new("p99_ratio", Unit::Number, "p99 of the healthy while others are slow, to p99_before"),
+    ],
+);
+
+const SLOW_ONES: Section = Section::new(
+    "slow",
+    &[
+        Figure::new("slow", Unit::Count, "subscribers that became slow"),
+        Figure::new("slow_delivered", Unit::Count, "messages that arrived there, at the latest at the end"),
+        Figure::new("slow_missing", Unit::Count, "messages that did not: dropped, or cut off by a close"),
+        Figure::new("slow_corrupted", Unit::Count, "messages with another content than what was sent"),
+        Figure::new("slow_closed", Unit::Count, "slow connections that the server ended"),
+    ],
+);
+
+const VISITS: Section = Section::new(
+    "visits",
+    &[
+        Figure::new("joins", Unit::Count, "visitors that came"),
+        Figure::new("refused", Unit::Count, "visitors that the server refused or did not answer"),
+        Figure::new("visitors_max", Unit::Count, "most that were there at once"),
+        Figure::new("visitor_delivered", Unit::Count, "messages that arrived at visitors"),
+        Figure::pace("joins_per_s", Unit::Rate, "visitors that came per second"),
+    ],
+);
+
+const JOIN: Section = Section::new(
+    "join",
+    &[
+        Figure::pace("join_p50", Unit::Time, "due visit to the subscription in force, half of all"),
+        Figure::pace("join_p90", Unit::Time, "9 of 10"),
+        Figure::pace("join_p99", Unit::Time, "99 of 100"),
+        Figure::pace("join_p99.9", Unit::Time, "999 of 1,000"),
+        Figure::pace("join_p99.99", Unit::Time, "9,999 of 10,000"),
+        Figure::pace("join_max", Unit::Time, "all"),
+    ],
+);
+
+const FOUND: Section = Section::new(
+    "found",
+    &[
+        Figure::pace("capacity", Unit::Rate, "publishes per second, the most at which the objective was met"),
+        Figure::pace("capacity_delivered", Unit::Rate, "deliveries per second of that"),
+        Figure::new("steps", Unit::Count, "rates that were tried"),
     ],
 );
 

@@ -133,6 +133,9 @@ pub const LATENCIES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"]
 /// Names for the latency of a message's last receipt.
 pub const LASTS: [&str; 6] = ["last_p50", "last_p90", "last_p99", "last_p99.9", "last_p99.99", "last_max"];
 
+/// Names for the time that it takes to come in.
+pub const JOINS: [&str; 6] = ["join_p50", "join_p90", "join_p99", "join_p99.9", "join_p99.99", "join_max"];
+
 /// Names for the latency of handshakes.
 pub const HANDSHAKES: [&str; 6] = [
     "handshake_p50",

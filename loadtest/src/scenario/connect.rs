@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     ending::{Ending, Scene, warm_up_note},
-    ground::{Ground, Needs, RunError},
+    ground::{Ground, RunError},
     stage::Stage,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
         audience::Audience,
         storm::{Plan, Storm, StormOutcome},
     },
+    dialect::Needs,
     load::{
         popularity::Popularity,
         stream::{Pace, Stream},
@@ -70,7 +71,7 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let mut joined = None;
     let before = ground.read()?;
-    let act = stage.measure(|publishers| {
+    let act = stage.measure(|_, publishers| {
         thread::scope(|scope| {
             // The storm's own thread reads the clocks: a thread that has ended has none any more.
             let storm = scope.spawn(|| (storm.run(&is_over), ground.read()));

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     ending::{Ending, Scene, warm_up_note},
-    ground::{Ground, Needs, RunError},
+    ground::{Ground, RunError},
     stage::Act,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         progress::{LOOK_AGAIN, Progress},
         worker::Outcome,
     },
+    dialect::Needs,
     load::stream::Pace,
     report::{Report, figures},
 };
@@ -39,7 +40,7 @@ use crate::{
 /// # Errors
 /// Nothing was sent: no server, no connections, not enough descriptors.
 pub fn run(args: &Echo, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections.get(), Needs::Echo)?;
+    let ground = Ground::prepare(&args.common.target, args.connections.get(), Needs::Echo)?;
     let ran = thread::scope(|scope| measure(args, &ground, scope, is_interrupted));
     ground.end(ran)
 }
@@ -55,7 +56,7 @@ fn measure<'s>(
     let mut threads = Threads::open(args, ground, scope, &progress, is_interrupted)?;
     let memory_connected = ground.memory()?;
 
-    if let Some(warm_up) = args.warm_up {
+    if let Some(warm_up) = args.common.warm_up {
         progress.measure_from(u64::MAX);
         threads.run(args, u64::MAX, warm_up);
     }
@@ -122,7 +123,7 @@ impl<'s> Threads<'s> {
         is_interrupted: &'s AtomicBool,
     ) -> Result<Self, OpenError> {
         let connections = args.connections.get();
-        let threads = ground.threads(args.threads.map(usize::from), connections);
+        let threads = ground.threads(args.common.threads(), connections);
         let ((opened, openings), (finished, done)) = (channel(), channel());
         let (mut handles, mut phases) = (Vec::new(), Vec::new());
         for share in shares(connections, threads) {
@@ -146,7 +147,7 @@ impl<'s> Threads<'s> {
             payload_bytes: args.payload_bytes,
             messages_each,
             end: Instant::now() + time,
-            patience: args.patience,
+            patience: args.common.patience,
         };
         for (phases, part) in &self.phases {
             // A thread that has ended is noticed below.
@@ -199,11 +200,11 @@ fn work(
 
 fn settings(args: &Echo) -> Vec<(&'static str, serde_json::Value)> {
     vec![
-        ("dialect", args.target.dialect.clone().into()),
+        ("dialect", args.common.target.dialect.clone().into()),
         ("connections", args.connections.get().into()),
         ("payload_bytes", args.payload_bytes.into()),
         ("rate", args.rate.into()),
         ("messages_planned", (args.messages_each() * args.connections.get() as u64).into()),
-        ("warm_up_s", args.warm_up.unwrap_or_default().as_secs_f64().into()),
+        ("warm_up_s", args.common.warm_up.unwrap_or_default().as_secs_f64().into()),
     ]
 }

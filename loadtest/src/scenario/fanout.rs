@@ -9,12 +9,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::{
     ending::{Scene, warm_up_note},
-    ground::{Ground, Needs, RunError},
+    ground::{Ground, RunError},
     stage::Stage,
 };
 use crate::{
     args::fanout::Fanout,
     client::audience::Audience,
+    dialect::Needs,
     load::{
         popularity::Popularity,
         stream::{Pace, Stream},
@@ -27,18 +28,18 @@ use crate::{
 /// # Errors
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Fanout, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections(), Needs::Publish)?;
+    let ground = Ground::prepare(&args.common.target, args.connections(), Needs::Publish)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
 
 fn measure(args: &Fanout, ground: &Ground, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     let subscribers = args.subscribers.get();
-    let threads = ground.threads(args.threads.map(usize::from), subscribers);
+    let threads = ground.threads(args.common.threads(), subscribers);
     let audience = Audience::of_one(&args.topic, subscribers, threads, args.publishers.into());
     let mut stage =
         Stage::open(ground, audience, args.publishers.into(), Popularity::of_one(), is_interrupted)?;
-    let warm_up = stage.warm_up(&stream(args), args.warm_up);
+    let warm_up = stage.warm_up(&stream(args), args.common.warm_up);
     let act = stage.act(&stream(args), args.duration)?;
 
     let ending = stage.end();
@@ -59,19 +60,19 @@ fn stream(args: &Fanout) -> Stream {
         burst: args.burst.get() as u64,
         payload_bytes: args.payload_bytes,
         publishes_max: args.publishes(),
-        patience: args.patience,
+        patience: args.common.patience,
     }
 }
 
 fn settings(args: &Fanout) -> Vec<(&'static str, serde_json::Value)> {
     vec![
-        ("dialect", args.target.dialect.clone().into()),
+        ("dialect", args.common.target.dialect.clone().into()),
         ("subscribers", args.subscribers.get().into()),
         ("publishers", args.publishers.into()),
         ("payload_bytes", args.payload_bytes.into()),
         ("burst", args.burst.get().into()),
         ("rate", args.rate.into()),
         ("publishes_planned", args.publishes().into()),
-        ("warm_up_s", args.warm_up.unwrap_or_default().as_secs_f64().into()),
+        ("warm_up_s", args.common.warm_up.unwrap_or_default().as_secs_f64().into()),
     ]
 }

@@ -15,14 +15,14 @@ use crate::{
         endpoint::{Endpoint, EndpointError},
         error::OpenError,
     },
-    dialect::{Dialect, DialectError},
+    dialect::{Dialect, DialectError, Needs},
     measure::{
         affinity::CpuList,
         descriptors::{TooFewDescriptors, raise_limit},
         process::{Memory, Process},
         reading::{Clocks, Reading},
     },
-    report::Report,
+    report::{Report, require::RequirementError},
 };
 
 /// A server that can be loaded and watched.
@@ -46,7 +46,7 @@ impl Ground {
     /// No server, a URL that is none, not enough descriptors.
     pub fn prepare(target: &Target, connections: usize, needs: Needs) -> Result<Self, RunError> {
         let dialect = Dialect::load(&target.dialect)?;
-        dialect.check(needs == Needs::Publish, needs == Needs::Echo)?;
+        dialect.check(needs)?;
         raise_limit(connections)?;
         if let Some(cpus) = &target.pin_client {
             cpus.pin_current_thread().map_err(RunError::Pin)?;
@@ -107,17 +107,6 @@ impl Ground {
     }
 }
 
-/// What a scenario needs of the dialect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Only connections.
-    Nothing,
-    /// To publish, and to know what was published.
-    Publish,
-    /// Messages that come back.
-    Echo,
-}
-
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -127,6 +116,9 @@ pub enum RunError {
     /// Of the dialect.
     #[error(transparent)]
     Dialect(#[from] DialectError),
+    /// Of an objective.
+    #[error(transparent)]
+    Objective(#[from] RequirementError),
     /// Of the URL.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),

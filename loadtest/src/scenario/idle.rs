@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     ending::{Ending, Scene},
-    ground::{Ground, Needs, RunError},
+    ground::{Ground, RunError},
 };
 use crate::{
     args::idle::Idle,
@@ -25,6 +25,7 @@ use crate::{
         crew::Crew,
         progress::{LOOK_AGAIN, Progress},
     },
+    dialect::Needs,
     report::{
         Report, figures,
         values::{PER_CONNECTION_S, Values},

@@ -5,14 +5,20 @@
 //! Bounds  each its own
 //! Source  none
 
+pub mod capacity;
+pub mod chat;
+pub mod churn;
 pub mod connect;
 pub mod echo;
 pub mod ending;
 pub mod fanout;
 pub mod ground;
 pub mod idle;
+pub mod large;
 pub mod server;
+pub mod slow;
 pub mod stage;
+pub mod topics;
 
 use std::sync::atomic::AtomicBool;
 
@@ -26,6 +32,12 @@ use ground::RunError;
 pub fn run(scenario: &Scenario, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     match scenario {
         Scenario::Fanout(args) => fanout::run(args, is_interrupted),
+        Scenario::Topics(args) => topics::run(args, is_interrupted),
+        Scenario::Chat(args) => chat::run(args, is_interrupted),
+        Scenario::Large(args) => large::run(args, is_interrupted),
+        Scenario::Slow(args) => slow::run(args, is_interrupted),
+        Scenario::Churn(args) => churn::run(args, is_interrupted),
+        Scenario::Capacity(args) => capacity::run(args, is_interrupted),
         Scenario::Echo(args) => echo::run(args, is_interrupted),
         Scenario::Connect(args) => connect::run(args, is_interrupted),
         Scenario::Idle(args) => idle::run(args, is_interrupted),

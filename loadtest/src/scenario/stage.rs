@@ -54,6 +54,21 @@ pub struct Act {
     pub is_whole: bool,
 }
 
+impl Act {
+    /// Both, one after the other.
+    #[must_use]
+    pub fn with(mut self, next: Self) -> Self {
+        self.heard.add(&next.heard);
+        Self {
+            publishes: self.publishes + next.publishes,
+            elapsed_ns: self.elapsed_ns + next.elapsed_ns,
+            spent: self.spent.with(next.spent),
+            heard: self.heard,
+            is_whole: self.is_whole && next.is_whole,
+        }
+    }
+}
+
 impl<'g> Stage<'g> {
     /// Opens all connections.
     ///
@@ -104,21 +119,21 @@ impl<'g> Stage<'g> {
         let deadline = Instant::now() + time;
         let is_interrupted = self.is_interrupted;
         let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
-        self.measure(|publishers| publishers.run(stream, &is_over))
+        self.measure(|_, publishers| publishers.run(stream, &is_over))
     }
 
     /// Measures whatever is done meanwhile; what it answers says whether all has arrived.
     ///
     /// # Errors
     /// The server cannot be observed.
-    pub fn measure(&mut self, run: impl FnOnce(&mut Publishers) -> bool) -> Result<Act, RunError> {
+    pub fn measure(&mut self, run: impl FnOnce(&Crew, &mut Publishers) -> bool) -> Result<Act, RunError> {
         // What was heard before is of the last phase.
         drop(self.crew.phase());
         let publishes_before = self.publishers.count();
         let before = self.ground.read()?;
         let started_ns = self.progress.now_ns();
         self.progress.measure_from(started_ns);
-        let is_whole = run(&mut self.publishers);
+        let is_whole = run(&self.crew, &mut self.publishers);
         let spent = before.until(&self.ground.read()?);
         Ok(Act {
             publishes: self.publishers.count() - publishes_before,

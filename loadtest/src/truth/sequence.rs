@@ -12,12 +12,25 @@ use serde::Serialize;
 /// One publisher's messages as one subscriber sees them.
 #[derive(Clone, Debug, Default)]
 pub struct Sequence {
+    first: u64,
     next: u64,
     /// Skipped so far, ascending, none empty, all below `next`.
     gaps: Vec<Range<u64>>,
 }
 
 impl Sequence {
+    /// Of somebody who came later: this message is its first.
+    #[must_use]
+    pub fn starting_at(first: u64) -> Self {
+        Self { first, next: first, gaps: Vec::new() }
+    }
+
+    /// The first message that counts.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Judges the message with this number.
     pub fn observe(&mut self, sequence: u64) -> Verdict {
         if sequence == self.next {
@@ -35,7 +48,7 @@ impl Sequence {
     /// How many different messages have come.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.next - self.skipped()
+        self.next - self.first - self.skipped()
     }
 
     /// How many of the messages below `published` have not come.
@@ -44,7 +57,9 @@ impl Sequence {
         self.skipped() + published.saturating_sub(self.next)
     }
 
-    fn skipped(&self) -> u64 {
+    /// How many messages between the first and the last that came have not.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
         self.gaps.iter().map(|gap| gap.end - gap.start).sum()
     }
 

@@ -3,7 +3,9 @@
 
 mod binary;
 mod connect;
+mod disturbed;
 mod echo;
 mod idle;
 mod run;
 mod server;
+mod topics;

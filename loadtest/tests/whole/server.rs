@@ -37,6 +37,10 @@ pub(crate) enum Fault {
     Drop,
     /// Nothing is delivered any more.
     Stall,
+    /// A message comes on another topic than it was published on.
+    WrongTopic,
+    /// Who has unsubscribed goes on receiving.
+    Deaf,
     /// Subscribing is answered by an error.
     RefuseSubscribe,
     /// A ping in the same segment as the handshake's answer.
@@ -85,11 +89,16 @@ pub(crate) fn start_watched(fault: Fault) -> (String, impl Fn() -> u64) {
 
 struct Room {
     fault: Fault,
-    subscribers: Vec<TcpStream>,
+    subscribers: Vec<Subscriber>,
     handshakes: u64,
     /// Messages published, or echoed.
     published: u64,
     held: Option<Vec<u8>>,
+}
+
+struct Subscriber {
+    topic: String,
+    stream: TcpStream,
 }
 
 /// Counted from 0.
@@ -102,6 +111,7 @@ const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
 
 /// Returns when the client goes.
 fn serve(mut stream: TcpStream, room: &Mutex<Room>) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
     let fault = room.lock().unwrap().handshake();
     if !shake_hands(&mut stream, fault)? {
         return None;
@@ -179,15 +189,25 @@ impl Room {
                 answer(stream, "error", &json!("not allowed"))
             }
             "subscribe" => {
-                self.subscribers.push(stream.try_clone().unwrap());
+                let topic = data["topic"].as_str().unwrap().to_owned();
+                self.subscribers.push(Subscriber { topic, stream: stream.try_clone().unwrap() });
                 answer(stream, "subscribed", data)
+            }
+            "unsubscribe" => {
+                let peer = stream.peer_addr().unwrap();
+                let is_his =
+                    |subscriber: &Subscriber| subscriber.stream.peer_addr().is_ok_and(|own| own == peer);
+                if self.fault != Fault::Deaf {
+                    self.subscribers.retain(|subscriber| !is_his(subscriber));
+                }
+                answer(stream, "unsubscribed", data)
             }
             "ping" => {
                 self.echo(stream, data, |data| format!(r#"{{"topic":"pong","data":{data}}}"#).into_bytes())
             }
             "publish" if self.fault == Fault::RefusePublish => answer(stream, "error", &json!("not allowed")),
             "publish" => {
-                self.publish(&data["data"]);
+                self.publish(data["topic"].as_str().unwrap(), &data["data"]);
                 Some(())
             }
             other => panic!("unknown request {other}"),
@@ -213,7 +233,7 @@ impl Room {
         }
     }
 
-    fn publish(&mut self, data: &Value) {
+    fn publish(&mut self, topic: &str, data: &Value) {
         let is_fault = self.published == FAULT_AT;
         self.published += 1;
         if self.fault == Fault::Stall && self.published > FAULT_AT {
@@ -223,23 +243,30 @@ impl Room {
             let mut frame = Vec::new();
             encode_close(&mut frame, None, CloseCode::GOING_AWAY, "");
             for mut subscriber in self.subscribers.drain(..) {
-                drop(subscriber.write_all(&frame));
-                drop(subscriber.shutdown(Shutdown::Both));
+                drop(subscriber.stream.write_all(&frame));
+                drop(subscriber.stream.shutdown(Shutdown::Both));
             }
             return;
         }
-        let right = encode(&delivery(data));
+        let right = match self.fault {
+            Fault::Odd => odd(data),
+            Fault::WrongTopic if is_fault => encode(&delivery("elsewhere", data)),
+            _ => encode(&delivery(topic, data)),
+        };
         for index in 0..self.subscribers.len() {
-            let mut frames = if self.fault == Fault::Odd { odd(data) } else { right.clone() };
+            if self.subscribers[index].topic != topic {
+                continue;
+            }
+            let mut frames = right.clone();
             if index == 0 && is_fault {
                 frames = self.spoil(frames);
             } else if index == 0 {
                 frames.extend(self.held.take().unwrap_or_default());
             }
             // A client that has gone is none of this server's business.
-            drop(self.subscribers[index].write_all(&frames));
+            drop(self.subscribers[index].stream.write_all(&frames));
             if index == 0 && is_fault && matches!(self.fault, Fault::Close | Fault::Drop) {
-                drop(self.subscribers[0].shutdown(Shutdown::Both));
+                drop(self.subscribers[0].stream.shutdown(Shutdown::Both));
             }
         }
     }
@@ -272,8 +299,8 @@ fn for_another(data: &Value) -> Value {
     serde_json::from_slice(&changed).unwrap()
 }
 
-fn delivery(data: &Value) -> Vec<u8> {
-    format!(r#"{{"topic":"load","data":{data}}}"#).into_bytes()
+fn delivery(topic: &str, data: &Value) -> Vec<u8> {
+    format!(r#"{{"topic":"{topic}","data":{data}}}"#).into_bytes()
 }
 
 fn odd(data: &Value) -> Vec<u8> {

@@ -1,0 +1,373 @@
+//! Visitors: subscribers that come on schedule, stay for a while, and go.
+//!
+//! In      an opener, a topic, how many come and how long each stays
+//! Out     how long it took to come in, and what each got while it was there
+//! Bounds  one thread; 10 s per step of coming in; leaving ones are given up after 10 s
+//! Source  epoll(7), level-triggered; RFC 6455 section 7.1.2: who leaves sends a close frame and reads on
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use fanwire_ws::{CloseCode, encode_close};
+use hdrhistogram::Histogram;
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+    },
+    fd::OwnedFd,
+    io::Errno,
+};
+
+use super::{
+    connection::{Opener, random},
+    error::{Ended, OpenError, STEP_WAIT},
+    progress::{LOOK_AGAIN, Progress},
+    speaker::Speaker,
+    storm::Refusals,
+};
+use crate::{
+    dialect::{Incoming, Role, topic::Topic},
+    load::schedule::Schedule,
+    measure::latency::latency_histogram,
+    truth::{
+        closes::Closes,
+        sequence::{Sequence, Tally, Verdict},
+        stamp::Stamp,
+    },
+};
+
+/// How visitors come and go.
+#[derive(Clone, Debug)]
+pub struct Visits {
+    /// Number of the first connection.
+    pub first: usize,
+    /// Joins per second.
+    pub per_s: f64,
+    /// How long each stays.
+    pub stay: Duration,
+    /// Whether they keep their connection and only unsubscribe.
+    pub keeps_connection: bool,
+    /// What they subscribe to.
+    pub topic: Topic,
+}
+
+/// What visits have shown.
+#[derive(Debug)]
+pub struct VisitOutcome {
+    /// Nanoseconds from when a visit was due to the subscription in force.
+    pub latency_ns: Histogram<u64>,
+    /// Visits that were refused, by why.
+    pub refusals: Refusals,
+    /// Visits that came in.
+    pub joins: u64,
+    /// Most that were there at once.
+    pub present_max: usize,
+    /// What visitors got, and did not.
+    pub tally: Tally,
+    /// Visitors that the server closed.
+    pub closes: Closes,
+}
+
+/// Those who come and go.
+pub struct Visitors<'r> {
+    opener: &'r Opener,
+    visits: Visits,
+    progress: &'r Progress,
+    poller: OwnedFd,
+    guests: Vec<Option<Guest>>,
+    free: Vec<usize>,
+    /// In the order in which they leave: all stay equally long.
+    leaving: VecDeque<(Instant, usize)>,
+    /// Connected and not subscribed.
+    waiting: Vec<usize>,
+    present: usize,
+    outcome: VisitOutcome,
+    buffer: Vec<u8>,
+}
+
+impl<'r> Visitors<'r> {
+    /// Of these visits; nobody is there yet.
+    ///
+    /// # Errors
+    /// The system has no poller.
+    pub fn new(opener: &'r Opener, visits: Visits, progress: &'r Progress) -> Result<Self, OpenError> {
+        let poller = epoll::create(CreateFlags::CLOEXEC).map_err(|error| OpenError::Socket(error.into()))?;
+        let outcome = VisitOutcome {
+            latency_ns: latency_histogram(),
+            refusals: Refusals::default(),
+            joins: 0,
+            present_max: 0,
+            tally: Tally::default(),
+            closes: Closes::default(),
+        };
+        Ok(Self {
+            opener,
+            visits,
+            progress,
+            poller,
+            guests: Vec::new(),
+            free: Vec::new(),
+            leaving: VecDeque::new(),
+            waiting: Vec::new(),
+            present: 0,
+            outcome,
+            buffer: vec![0; BUFFER_BYTES],
+        })
+    }
+
+    /// Lets them come and go until it is over; then all leave.
+    #[must_use]
+    pub fn run(mut self, is_over: &dyn Fn() -> bool) -> VisitOutcome {
+        let mut schedule = Schedule::new(self.progress.now_ns(), self.visits.per_s);
+        while !is_over() && !self.progress.is_failed() {
+            let now_ns = self.progress.now_ns();
+            let mut wait = LOOK_AGAIN;
+            if schedule.due_ns() <= now_ns {
+                self.come(schedule.due_ns());
+                schedule.advance();
+                wait = Duration::ZERO;
+            } else {
+                wait = wait.min(Duration::from_nanos(schedule.due_ns() - now_ns));
+            }
+            self.let_go(Instant::now());
+            self.hear(wait);
+        }
+        self.let_go(Instant::now() + self.visits.stay);
+        let end = Instant::now() + STEP_WAIT;
+        while self.guests.iter().flatten().any(|guest| guest.is_leaving)
+            && Instant::now() < end
+            && !self.progress.is_failed()
+        {
+            self.hear(LOOK_AGAIN);
+        }
+        self.outcome
+    }
+
+    /// One visitor comes, with a connection of its own or that of one who has gone.
+    fn come(&mut self, due_ns: u64) {
+        let opened = match self.waiting.pop() {
+            Some(index) => Ok(index),
+            None => self.connect(),
+        };
+        let joined = opened.and_then(|index| self.join(index).map(|()| index));
+        match joined {
+            Ok(index) => {
+                self.outcome.latency_ns.saturating_record(self.progress.now_ns().saturating_sub(due_ns));
+                self.outcome.joins += 1;
+                self.present += 1;
+                self.outcome.present_max = self.outcome.present_max.max(self.present);
+                self.leaving.push_back((Instant::now() + self.visits.stay, index));
+            }
+            // Of our own system: no descriptor, no port. The visits cannot be what was asked for.
+            Err(error @ OpenError::Connect { .. }) => self.progress.fail(error.to_string()),
+            Err(error) => self.outcome.refusals.add(&error),
+        }
+    }
+
+    fn connect(&mut self) -> Result<usize, OpenError> {
+        let index = self.free.pop().unwrap_or(self.guests.len());
+        if index == self.guests.len() {
+            self.guests.push(None);
+        }
+        let opened =
+            Speaker::open(self.opener, self.visits.first + index, Role::Subscriber).and_then(|speaker| {
+                epoll::add(&self.poller, &speaker, EventData::new_u64(index as u64), EventFlags::IN)
+                    .map_err(|error| OpenError::Socket(error.into()))?;
+                Ok(speaker)
+            });
+        match opened {
+            Ok(speaker) => {
+                self.guests[index] = Some(Guest { speaker, visit: None, is_leaving: false, left: None });
+                Ok(index)
+            }
+            Err(error) => {
+                self.free.push(index);
+                Err(error)
+            }
+        }
+    }
+
+    fn join(&mut self, index: usize) -> Result<(), OpenError> {
+        let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else {
+            return Err(OpenError::Ended(Ended::Eof));
+        };
+        let mut visit = Visit { published_before: 0, sequence: None };
+        let tally = &mut self.outcome.tally;
+        // Messages may come with the answer, and those before it are not promised.
+        let joined = guest.speaker.subscribe(&self.visits.topic, |incoming| visit.judge(&incoming, tally));
+        // All that is published from now on must come.
+        visit.published_before = self.progress.published();
+        match joined {
+            Ok(()) => guest.visit = Some(visit),
+            Err(_) => {
+                self.guests[index] = None;
+                self.free.push(index);
+            }
+        }
+        joined
+    }
+
+    /// Those whose time is over leave.
+    fn let_go(&mut self, now: Instant) {
+        while self.leaving.front().is_some_and(|(end, _)| *end <= now) {
+            let Some((_, index)) = self.leaving.pop_front() else { return };
+            let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else { continue };
+            let Some(mut visit) = guest.visit.take() else { continue };
+            self.present -= 1;
+            let tally = &mut self.outcome.tally;
+            let gone = if self.visits.keeps_connection {
+                let judge = |incoming: Incoming<'_>| visit.judge(&incoming, tally);
+                guest.speaker.unsubscribe(&self.visits.topic, judge).map(drop)
+            } else {
+                guest.is_leaving = true;
+                close(&mut guest.speaker)
+            };
+            visit.end(tally);
+            match gone {
+                Ok(()) if self.visits.keeps_connection => self.waiting.push(index),
+                Ok(()) => guest.left = Some(Instant::now()),
+                Err(error) => {
+                    self.outcome.refusals.add(&error);
+                    self.guests[index] = None;
+                    self.free.push(index);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, wait: Duration) {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+        match epoll::wait(&self.poller, spare_capacity(&mut events), Some(&wait)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => self.progress.fail(format!("epoll_wait: {error}")),
+        }
+        for event in &events {
+            self.receive(usize::try_from(event.data.u64()).unwrap_or(usize::MAX));
+        }
+        for index in 0..self.guests.len() {
+            let is_late = |left: Instant| left.elapsed() > STEP_WAIT;
+            if self.guests[index].as_ref().and_then(|guest| guest.left).is_some_and(is_late) {
+                self.outcome.refusals.add(&OpenError::Silent);
+                self.forget(index);
+            }
+        }
+    }
+
+    fn receive(&mut self, index: usize) {
+        let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else { return };
+        let (tally, is_leaving) = (&mut self.outcome.tally, guest.is_leaving);
+        let visit = &mut guest.visit;
+        let received = guest.speaker.receive(&mut self.buffer, |incoming| match visit {
+            Some(visit) => visit.judge(&incoming, tally),
+            // On their way when the close frame left.
+            None if is_leaving => {}
+            None => tally.unexpected += 1,
+        });
+        let Err(ended) = received else { return };
+        if !is_leaving {
+            match ended.code() {
+                Some(code) => self.outcome.closes.add(code),
+                None => self.progress.fail(format!("visitor: {ended}")),
+            }
+            if let Some(visit) = guest.visit.take() {
+                visit.end(tally);
+                self.present -= 1;
+            }
+            self.waiting.retain(|&waiting| waiting != index);
+            self.leaving.retain(|(_, leaving)| *leaving != index);
+        }
+        self.forget(index);
+    }
+
+    fn forget(&mut self, index: usize) {
+        self.guests[index] = None;
+        self.free.push(index);
+    }
+}
+
+/// Somebody connected.
+struct Guest {
+    speaker: Speaker,
+    /// While it is subscribed.
+    visit: Option<Visit>,
+    /// It has sent its close frame, since when.
+    is_leaving: bool,
+    left: Option<Instant>,
+}
+
+/// What one visitor is to get, and has got.
+struct Visit {
+    /// Messages published when its subscription was in force: it may have some of them.
+    published_before: u64,
+    /// From its first message on.
+    sequence: Option<Sequence>,
+}
+
+impl Visit {
+    fn judge(&mut self, incoming: &Incoming<'_>, tally: &mut Tally) {
+        let Incoming::Delivery { data, .. } = incoming else { return tally.unexpected += 1 };
+        let Ok(stamp) = Stamp::decode(data) else { return tally.corrupted += 1 };
+        let sequence = self.sequence.get_or_insert_with(|| Sequence::starting_at(stamp.sequence));
+        let verdict = sequence.observe(stamp.sequence);
+        if verdict == Verdict::Duplicate && stamp.sequence < sequence.first() {
+            // Before its first one: late, and not twice.
+            return tally.reordered += 1;
+        }
+        tally.count(verdict);
+    }
+
+    /// Adds what it should have got between its first and its last message, and did not.
+    fn end(self, tally: &mut Tally) {
+        if let Some(sequence) = self.sequence {
+            tally.missing += sequence.skipped() + sequence.first().saturating_sub(self.published_before);
+        }
+    }
+}
+
+/// Says that it goes; the server answers and ends the connection.
+fn close(speaker: &mut Speaker) -> Result<(), OpenError> {
+    let mut frame = Vec::new();
+    let mask = random().map_err(OpenError::Socket)?;
+    encode_close(&mut frame, Some(mask), CloseCode::GOING_AWAY, "");
+    speaker.connection_mut().send_soon(&frame).map_err(OpenError::Socket)
+}
+
+const EVENTS_MAX: usize = 256;
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(published_before: u64, sequences: &[u64]) -> Tally {
+        let (mut tally, mut visit) = (Tally::default(), Visit { published_before, sequence: None });
+        for &sequence in sequences {
+            let mut data = Vec::new();
+            Stamp { stream: 0, sequence, intended_ns: 0 }.encode(64, &mut data);
+            visit.judge(&Incoming::Delivery { topic: b"".into(), data: data.into() }, &mut tally);
+        }
+        visit.end(&mut tally);
+        tally
+    }
+
+    #[test]
+    fn a_visitor_gets_all_from_its_subscription_on() {
+        assert_eq!(judged(5, &[5, 6, 7]), Tally { delivered: 3, ..Tally::default() });
+        assert_eq!(judged(5, &[3, 4, 5]), Tally { delivered: 3, ..Tally::default() });
+        assert_eq!(judged(5, &[]), Tally::default());
+    }
+
+    #[test]
+    fn what_it_misses_gets_twice_or_late_is_told_apart() {
+        assert_eq!(judged(5, &[7, 8]), Tally { delivered: 2, missing: 2, ..Tally::default() });
+        assert_eq!(judged(5, &[5, 7]), Tally { delivered: 2, missing: 1, ..Tally::default() });
+        assert_eq!(judged(5, &[5, 5]), Tally { delivered: 1, duplicated: 1, ..Tally::default() });
+        assert_eq!(judged(5, &[5, 4]), Tally { delivered: 1, reordered: 1, ..Tally::default() });
+    }
+}
