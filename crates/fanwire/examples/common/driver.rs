@@ -8,6 +8,7 @@ pub enum Driver {
     /// io_uring where it works, else epoll.
     Auto,
     /// io_uring, or an error.
+    #[value(alias = "io_uring")]
     Uring,
     /// epoll.
     Epoll,
