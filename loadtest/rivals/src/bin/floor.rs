@@ -1,0 +1,233 @@
+//! The floor: the least that any server must do, one contiguous `send` per subscriber and burst.
+//!
+//! In      `[--port N]` or `--version`; connections as README.md says
+//! Out     what one read of a publisher brought, encoded once, to each subscriber in one `send`; the rest of
+//!         a send that was short when its socket has room again
+//! Bounds  24 bytes per subscriber beside its decoder; one further behind than `QUEUE_BYTES_MAX` is closed
+//! Source  the way with epoll of the floor in `benches`; the plain loop cannot leave a full socket for later
+#![forbid(unsafe_code)]
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    net::{TcpListener, TcpStream},
+    rc::Rc,
+};
+
+use rivals::{
+    QUEUE_BYTES_MAX, READ_BYTES_MAX,
+    listen::{announce, listen},
+    session::{Frames, Path, Session, Shaken, shake_hands},
+};
+use rustix::{
+    buffer::spare_capacity,
+    event::epoll::{self, CreateFlags, EventData, EventFlags},
+    fd::OwnedFd,
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use slab::Slab;
+
+fn main() -> io::Result<()> {
+    let mut floor = Floor::new(listen("fanwire-ws")?)?;
+    announce(&floor.listener)?;
+    loop {
+        floor.turn()?;
+    }
+}
+
+struct Floor {
+    listener: TcpListener,
+    poller: OwnedFd,
+    connections: Slab<Connection>,
+    /// What is read goes through here.
+    buffer: Vec<u8>,
+    frames: Frames,
+    /// The frames of one burst. It is used again unless a subscriber still holds it.
+    batch: Rc<Vec<u8>>,
+}
+
+/// What a fan-out passes over, so it is small.
+struct Connection {
+    stream: TcpStream,
+    is_subscriber: bool,
+    stage: Box<Stage>,
+    backlog: Option<Box<Backlog>>,
+}
+
+enum Stage {
+    Handshake(Vec<u8>),
+    Open(Session),
+}
+
+/// What a full socket has not taken.
+#[derive(Default)]
+struct Backlog {
+    batches: VecDeque<Rc<Vec<u8>>>,
+    /// Of the first batch.
+    sent_bytes: usize,
+    bytes: usize,
+}
+
+/// The connection has ended, or must.
+struct Ended;
+
+impl Floor {
+    fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let poller = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&poller, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        let (connections, buffer) = (Slab::new(), vec![0; READ_BYTES_MAX]);
+        Ok(Self { listener, poller, connections, buffer, frames: Frames::default(), batch: Rc::default() })
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        match epoll::wait(&self.poller, spare_capacity(&mut events), None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in events {
+            if event.data.u64() == LISTENER {
+                self.accept()?;
+                continue;
+            }
+            let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            // An earlier event of this turn may have ended it.
+            if !self.connections.contains(key) {
+                continue;
+            }
+            let flags = event.flags;
+            let writable = flags.contains(EventFlags::OUT);
+            let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
+            if (writable && self.send_rest(key).is_err()) || (readable && self.read(key).is_err()) {
+                self.connections.try_remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            let stage = Box::new(Stage::Handshake(Vec::new()));
+            let entry = self.connections.vacant_entry();
+            epoll::add(&self.poller, &stream, EventData::new_u64(entry.key() as u64), EventFlags::IN)?;
+            entry.insert(Connection { stream, is_subscriber: false, stage, backlog: None });
+        }
+    }
+
+    /// Reads once, which is one burst if it is a publisher's.
+    fn read(&mut self, key: usize) -> Result<(), Ended> {
+        let connection = &mut self.connections[key];
+        let count = match recv(&connection.stream, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Err(Ended),
+            Ok((count, _)) => count,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(_) => return Err(Ended),
+        };
+        let goes_on = connection.receive(&mut self.buffer[..count], &mut self.frames);
+        let answers = mem::take(&mut self.frames.answers);
+        if !answers.is_empty() {
+            connection.send(&self.poller, key, &Rc::new(answers))?;
+        }
+        self.publish();
+        if goes_on { Ok(()) } else { Err(Ended) }
+    }
+
+    fn publish(&mut self) {
+        if self.frames.published.is_empty() {
+            return;
+        }
+        match Rc::get_mut(&mut self.batch) {
+            Some(batch) => mem::swap(batch, &mut self.frames.published),
+            None => self.batch = Rc::new(mem::take(&mut self.frames.published)),
+        }
+        self.frames.published.clear();
+        let (poller, batch) = (&self.poller, &self.batch);
+        self.connections.retain(|key, connection| {
+            !connection.is_subscriber || connection.send(poller, key, batch).is_ok()
+        });
+    }
+
+    fn send_rest(&mut self, key: usize) -> Result<(), Ended> {
+        let connection = &mut self.connections[key];
+        let Some(backlog) = &mut connection.backlog else { return Ok(()) };
+        while let Some(batch) = backlog.batches.front() {
+            let rest = &batch[backlog.sent_bytes..];
+            let sent = send_some(&connection.stream, rest)?;
+            backlog.bytes -= sent;
+            if sent < rest.len() {
+                backlog.sent_bytes += sent;
+                return Ok(());
+            }
+            backlog.batches.pop_front();
+            backlog.sent_bytes = 0;
+        }
+        connection.backlog = None;
+        epoll::modify(&self.poller, &connection.stream, EventData::new_u64(key as u64), EventFlags::IN)
+            .map_err(|_| Ended)
+    }
+}
+
+impl Connection {
+    /// Takes received bytes; false if it ends once the answers are sent.
+    fn receive(&mut self, received: &mut [u8], frames: &mut Frames) -> bool {
+        let request = match &mut *self.stage {
+            Stage::Open(session) => return session.receive(received, frames),
+            Stage::Handshake(request) => request,
+        };
+        request.extend_from_slice(received);
+        match shake_hands(request) {
+            Shaken::Partial => true,
+            Shaken::Refused(answer) => {
+                frames.answers = answer;
+                false
+            }
+            Shaken::Accepted { answer, mut session, head_bytes } => {
+                frames.answers = answer;
+                let goes_on = session.receive(&mut request[head_bytes..], frames);
+                self.is_subscriber = session.path() == Path::Sub;
+                *self.stage = Stage::Open(session);
+                goes_on
+            }
+        }
+    }
+
+    /// Sends now what the socket takes, and keeps the rest behind what waits already.
+    fn send(&mut self, poller: &OwnedFd, key: usize, batch: &Rc<Vec<u8>>) -> Result<(), Ended> {
+        let sent = if self.backlog.is_some() { 0 } else { send_some(&self.stream, batch)? };
+        if sent == batch.len() {
+            return Ok(());
+        }
+        if self.backlog.is_none() {
+            let flags = EventFlags::IN | EventFlags::OUT;
+            epoll::modify(poller, &self.stream, EventData::new_u64(key as u64), flags).map_err(|_| Ended)?;
+        }
+        let backlog = self.backlog.get_or_insert_default();
+        if backlog.batches.is_empty() {
+            backlog.sent_bytes = sent;
+        }
+        backlog.batches.push_back(Rc::clone(batch));
+        backlog.bytes += batch.len() - sent;
+        if backlog.bytes > QUEUE_BYTES_MAX { Err(Ended) } else { Ok(()) }
+    }
+}
+
+/// What the socket takes now, maybe nothing.
+fn send_some(stream: &TcpStream, bytes: &[u8]) -> Result<usize, Ended> {
+    match send(stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(_) => Err(Ended),
+    }
+}
+
+const LISTENER: u64 = u64::MAX;
+
+const EVENTS_MAX: usize = 256;
