@@ -14,10 +14,12 @@
 //! - `client`: connections, and the threads that hold them;
 //! - `report`: the figures of a run, and what is required of them;
 //! - `args`: the command line;
-//! - `scenario`: what is done to a server, one file each.
+//! - `scenario`: what is done to a server, one file each;
+//! - `compare`: many servers on the same scenarios, and the record of it.
 
 pub mod args;
 pub mod client;
+pub mod compare;
 pub mod dialect;
 pub mod load;
 pub mod measure;

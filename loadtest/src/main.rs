@@ -12,14 +12,19 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use loadtest::{args::Cli, report::Report, scenario::run};
+use loadtest::{
+    args::{Cli, Task, compare::Compare},
+    compare,
+    report::Report,
+    scenario,
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
 
 fn main() -> ExitCode {
-    let (scenario, requirements) = Cli::parse_or_exit();
+    let (task, requirements) = Cli::parse_or_exit();
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // The second signal ends the process at once: the order of these two matters.
@@ -30,9 +35,31 @@ fn main() -> ExitCode {
             return fail(&format!("cannot catch signals: {error}"));
         }
     }
-    match run(&scenario, &is_interrupted) {
-        Ok(report) => finish(&report.judged(&requirements), scenario.output().json.as_deref()),
-        Err(error) => fail(&error.to_string()),
+    match task {
+        Task::Scenario(scenario) => match scenario::run(&scenario, &is_interrupted) {
+            Ok(report) => finish(&report.judged(&requirements), scenario.output().json.as_deref()),
+            Err(error) => fail(&error.to_string()),
+        },
+        Task::Compare(args) => compare(&args, &is_interrupted),
+    }
+}
+
+fn compare(args: &Compare, is_interrupted: &AtomicBool) -> ExitCode {
+    let comparison = match compare::run::run(args, is_interrupted) {
+        Ok(comparison) => comparison,
+        Err(error) => return fail(&error.to_string()),
+    };
+    print!("{comparison}");
+    let records = Path::new("benches/records");
+    let directory = args.out.clone().unwrap_or_else(|| records.join(comparison.host.directory()));
+    match comparison.write(&directory) {
+        Ok(files) => files.iter().for_each(|file| println!("written to {}", file.display())),
+        Err(error) => return fail(&format!("{}: {error}", directory.display())),
+    }
+    match (comparison.is_interrupted, comparison.has_failures()) {
+        (true, _) => ExitCode::from(INTERRUPTED),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
     }
 }
 

@@ -116,6 +116,6 @@ mod tests {
         for wrong in ["--payload-bytes 57", "--rate -1", "--rate nan", "--subscribers 0", "--messages 0"] {
             assert!(args(&format!("loadtest {wrong}")).is_err(), "{wrong}");
         }
-        assert!(args("loadtest --url ws://h --pin-server 0").is_err());
+        assert!(args("loadtest --url ws://h --server x").is_err());
     }
 }

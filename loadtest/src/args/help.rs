@@ -30,7 +30,7 @@ const STYLE_RESET: &str = "\x1b[0m";
 mod tests {
     use clap::CommandFactory;
 
-    use super::super::{Cli, Scenario};
+    use super::super::{Cli, Task};
     use clap::Parser;
 
     #[test]
@@ -39,7 +39,7 @@ mod tests {
             let name = command.get_name();
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains(&format!("  loadtest {name}")), "{help}");
-            let scenario: Scenario = Cli::parse_from(["loadtest", name]).scenario();
+            let Task::Scenario(scenario) = Cli::parse_from(["loadtest", name]).task() else { continue };
             for figure in scenario.sections().iter().flat_map(|section| section.figures) {
                 assert!(help.contains(&format!("  {} ", figure.name)), "{}: {help}", figure.name);
             }

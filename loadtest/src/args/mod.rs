@@ -9,6 +9,7 @@ pub mod capacity;
 pub mod chat;
 pub mod churn;
 pub mod common;
+pub mod compare;
 pub mod connect;
 pub mod echo;
 pub mod fanout;
@@ -30,6 +31,7 @@ use crate::report::{
 use capacity::Capacity;
 use chat::Chat;
 use churn::Churn;
+use compare::Compare;
 use connect::Connect;
 use echo::Echo;
 use fanout::Fanout;
@@ -47,9 +49,19 @@ use topics::Topics;
 #[command(name = "loadtest", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(subcommand)]
-    scenario: Option<Scenario>,
+    task: Option<Task>,
     #[command(flatten)]
     bare: Fanout,
+}
+
+/// What is done at all.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Task {
+    /// One server.
+    #[command(flatten)]
+    Scenario(Box<Scenario>),
+    /// Many servers on the same scenarios, beside each other
+    Compare(Compare),
 }
 
 /// What is done to the server.
@@ -100,18 +112,34 @@ pub enum Scenario {
 impl Cli {
     /// Reads this program's command line; ends the process if it is wrong, or asks for help.
     #[must_use]
-    pub fn parse_or_exit() -> (Scenario, Vec<Requirement>) {
-        let scenario = Self::parse().scenario();
-        match scenario.requirements() {
-            Ok(requirements) => (scenario, requirements),
+    pub fn parse_or_exit() -> (Task, Vec<Requirement>) {
+        let task = Self::parse().task();
+        let requirements = match &task {
+            Task::Scenario(scenario) => scenario.requirements(),
+            Task::Compare(_) => Ok(Vec::new()),
+        };
+        match requirements {
+            Ok(requirements) => (task, requirements),
             Err(error) => Self::command().error(ErrorKind::ValueValidation, error).exit(),
         }
     }
 
-    /// The scenario asked for: without a name it is `fanout`.
+    /// What was asked for: without a name it is the scenario `fanout`.
+    #[must_use]
+    pub fn task(self) -> Task {
+        self.task.unwrap_or(Task::Scenario(Box::new(Scenario::Fanout(self.bare))))
+    }
+
+    /// The scenario asked for.
+    ///
+    /// # Panics
+    /// Something else was.
     #[must_use]
     pub fn scenario(self) -> Scenario {
-        self.scenario.unwrap_or(Scenario::Fanout(self.bare))
+        match self.task() {
+            Task::Scenario(scenario) => *scenario,
+            Task::Compare(_) => panic!("a comparison is no scenario"),
+        }
     }
 }
 

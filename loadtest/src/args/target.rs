@@ -17,7 +17,7 @@ use crate::measure::affinity::CpuList;
 #[command(next_help_heading = "Server")]
 pub struct Target {
     /// Server to connect to.
-    #[arg(long, help = with_braces(URL_HELP), conflicts_with_all = ["server", "server_args", "pin_server"])]
+    #[arg(long, help = with_braces(URL_HELP), conflicts_with_all = ["server", "server_args"])]
     pub url: Option<String>,
 
     /// Server program to start [default: fanwire-server beside this program, or in target/release]
@@ -45,7 +45,7 @@ pub struct Target {
     #[arg(long, value_name = "CPUS")]
     pub pin_client: Option<CpuList>,
 
-    /// CPUs for the server started here
+    /// CPUs for the server started here; with --url: where it runs, so that their ksoftirqd counts, too
     #[arg(long, value_name = "CPUS")]
     pub pin_server: Option<CpuList>,
 }

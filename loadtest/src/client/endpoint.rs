@@ -18,6 +18,7 @@ pub struct Endpoint {
     /// The `Host` header.
     pub host: String,
     target: String,
+    query: Option<String>,
 }
 
 impl Endpoint {
@@ -34,28 +35,23 @@ impl Endpoint {
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
         let mut addresses = with_port.to_socket_addrs().map_err(EndpointError::Resolve)?;
         let address = addresses.next().ok_or(EndpointError::NoAddress)?;
-        Ok(Self { address, host: host.to_owned(), target })
+        Ok(Self { address, host: host.to_owned(), target, query: None })
     }
 
     /// Adds a query part; `{n}` in it (or in the URL) stands for the number of the connection.
     #[must_use]
     pub fn with_query(mut self, query: &str) -> Self {
-        self.target.push(if self.target.contains('?') { '&' } else { '?' });
-        self.target.push_str(query);
+        self.query = Some(query.to_owned());
         self
     }
 
-    /// The request target of connection `number`, continued by `path` and `query`.
+    /// The request target of connection `number`: the URL's, then `path` as it is, then the queries.
     #[must_use]
     pub fn target(&self, number: usize, path: &str, query: Option<&str>) -> String {
-        let (own_path, own_query) = match self.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (self.target.as_str(), None),
-        };
-        let mut target = if path.is_empty() { own_path } else { own_path.trim_end_matches('/') }.to_owned();
-        target.push_str(path);
-        for (query, sign) in own_query.into_iter().chain(query).zip(['?', '&']) {
-            target.push(sign);
+        let own = if path.is_empty() { &self.target } else { self.target.trim_end_matches('/') };
+        let mut target = format!("{own}{path}");
+        for query in self.query.as_deref().into_iter().chain(query) {
+            target.push(if target.contains('?') { '&' } else { '?' });
             target.push_str(query);
         }
         target.replace("{n}", &number.to_string())
@@ -111,7 +107,8 @@ mod tests {
         assert_eq!(endpoint.address, SocketAddr::from(([127, 0, 0, 1], 8080)));
         assert_eq!(endpoint.host, "127.0.0.1:8080");
         assert_eq!(endpoint.target(7, "", None), "/ws?token=u7");
-        assert_eq!(endpoint.target(7, "/sub", Some("b={n}")), "/ws/sub?token=u7&b=7");
+        let role = Endpoint::parse("ws://127.0.0.1:1/ws?role=").unwrap().with_query("a=b");
+        assert_eq!(role.target(7, "/sub", Some("c={n}")), "/ws?role=/sub&a=b&c=7");
         assert_eq!(endpoint.with_query("a=b").target(7, "", None), "/ws?token=u7&a=b");
         let bare = Endpoint::parse("ws://[::1]").unwrap();
         assert_eq!((bare.address.port(), bare.target(0, "", None).as_str()), (80, "/"));

@@ -234,7 +234,7 @@ impl<'r> Storm<'r> {
             .map_err(OpenError::Socket);
         let greet = |()| {
             let connection = Connection::new(attempt.stream, early);
-            Speaker::greet(connection, self.opener.dialect(), Role::Subscriber)
+            Speaker::greet(connection, self.opener.dialect(), Role::Idle)
         };
         match kept.and_then(greet) {
             Ok(speaker) => {
@@ -307,7 +307,7 @@ struct Attempt {
 
 impl Attempt {
     fn begin(opener: &Opener, number: usize, due_ns: u64) -> Result<Self, OpenError> {
-        let handshake = opener.handshake(number, Role::Subscriber)?;
+        let handshake = opener.handshake(number, Role::Idle)?;
         let failed = |error| opener.connect_error(number, error);
         let (socket, address) = opener.socket(number).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;

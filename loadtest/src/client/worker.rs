@@ -114,12 +114,13 @@ impl Worker {
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
         let poller = epoll::create(CreateFlags::CLOEXEC).map_err(socket)?;
+        let role = if audience.topics_each == 0 { Role::Idle } else { Role::Subscriber };
         let mut subscribers = Vec::with_capacity(numbers.len());
         for number in numbers {
             if progress.is_failed() {
                 return Err(OpenError::Interrupted);
             }
-            let mut speaker = Speaker::open(opener, number, Role::Subscriber)?;
+            let mut speaker = Speaker::open(opener, number, role)?;
             for index in audience.topics_of(number) {
                 // Nothing has been published yet: what comes with the answer is a greeting.
                 speaker.subscribe(audience.topics.at(index), |_| ())?;

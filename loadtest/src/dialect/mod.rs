@@ -48,6 +48,8 @@ pub enum Role {
     Publisher,
     /// It sends and gets back.
     Echo,
+    /// It only holds its place.
+    Idle,
 }
 
 /// What a scenario needs of the dialect.
@@ -169,7 +171,8 @@ impl Dialect {
         let path = match role {
             Role::Subscriber => &self.connect.subscriber_path,
             Role::Publisher => &self.connect.publisher_path,
-            Role::Echo => &self.connect.echo_path,
+            // Where nothing else comes, either.
+            Role::Echo | Role::Idle => &self.connect.echo_path,
         };
         (path.as_deref().unwrap_or_default(), self.connect.query.as_deref())
     }
@@ -259,7 +262,7 @@ impl Dialect {
         // What comes in masses is looked for first.
         let expected = match role {
             Role::Echo => self.echo.as_ref().and_then(|exchange| exchange.answer.as_ref()),
-            Role::Subscriber | Role::Publisher => self.delivery.as_ref(),
+            Role::Subscriber | Role::Publisher | Role::Idle => self.delivery.as_ref(),
         };
         if let Some(found) = expected.and_then(|form| form.template.read(message)) {
             let data = Cow::Borrowed(found.data);
@@ -302,7 +305,7 @@ impl Dialect {
         }
         let expected = match role {
             Role::Echo => self.echo.as_ref().and_then(|exchange| exchange.answer.as_ref()),
-            Role::Subscriber | Role::Publisher => self.delivery.as_ref(),
+            Role::Subscriber | Role::Publisher | Role::Idle => self.delivery.as_ref(),
         };
         let found = expected.and_then(|form| form.pattern.as_ref()?.read(message));
         match (found, role) {

@@ -5,7 +5,7 @@
 //! Bounds  CPU numbers below 1024, the kernel's set size
 //! Source  sched_setaffinity(2): inherited by new threads and child processes
 
-use std::{io, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -18,6 +18,12 @@ impl CpuList {
     #[must_use]
     pub fn one(cpu: usize) -> Self {
         Self(vec![cpu])
+    }
+
+    /// These; `None` if there are none.
+    #[must_use]
+    pub fn of(cpus: &[usize]) -> Option<Self> {
+        (!cpus.is_empty()).then(|| Self(cpus.to_vec()))
     }
 
     /// The CPUs the calling thread may run on.
@@ -60,6 +66,13 @@ impl CpuList {
     }
 }
 
+impl fmt::Display for CpuList {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<_> = self.0.iter().map(usize::to_string).collect();
+        out.write_str(&numbers.join(","))
+    }
+}
+
 impl FromStr for CpuList {
     type Err = String;
 
@@ -92,6 +105,7 @@ mod tests {
     fn lists_and_ranges_are_read() {
         assert_eq!("0".parse(), Ok(CpuList(vec![0])));
         assert_eq!("0,2-4".parse(), Ok(CpuList(vec![0, 2, 3, 4])));
+        assert_eq!(CpuList(vec![0, 2, 3, 4]).to_string(), "0,2,3,4");
         for wrong in ["", "a", "3-1", "1024", "1,", "-1"] {
             assert!(wrong.parse::<CpuList>().is_err(), "{wrong}");
         }

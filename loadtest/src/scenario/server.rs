@@ -41,8 +41,17 @@ impl Server {
         }
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-        // A group of its own: an interrupt from the terminal ends the run, not the server under it.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        Self::spawn(command, cpus)
+    }
+
+    /// Starts any command that prints a URL.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn spawn(mut command: Command, cpus: Option<&CpuList>) -> Result<Self, ServerError> {
+        // A group of its own: an interrupt from the terminal ends the run, not the server under it. Its standard
+        // input ends with this program, for servers that end with it.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let spawned = match cpus {
             Some(cpus) => cpus.pinned(|| command.spawn()),
             None => command.spawn(),

@@ -1,0 +1,199 @@
+//! The manifest: which servers are compared, how each is started, and what is missing.
+//!
+//! In      `rivals.toml`, the directory that its paths are relative to
+//! Out     servers that can be started; the missing ones, and why
+//! Bounds  none
+//! Source  loadtest/rivals/README.md
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    measure::affinity::CpuList,
+    scenario::server::{Server, ServerError},
+};
+
+/// A server that takes part.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rival {
+    /// As tables call it.
+    pub name: String,
+    /// What kind it is: `ours`, `floor`, `rust`, `js` or `other`.
+    pub kind: String,
+    /// What starts it; paths are relative to the repository's root.
+    pub command: Vec<String>,
+    /// Files that must be there.
+    pub needs: Vec<PathBuf>,
+    /// How it is spoken to.
+    pub dialect: String,
+    /// Whether the messages of a burst leave together (`coalesced`) or `apart`.
+    pub burst: String,
+    /// What prints its version.
+    pub version: Vec<String>,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// In the order of the tables.
+    #[serde(rename = "rival")]
+    pub rivals: Vec<Rival>,
+}
+
+impl Manifest {
+    /// Reads it, and puts Fanwire with both drivers in front.
+    ///
+    /// # Errors
+    /// It is not there, or not in its form.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let text =
+            fs::read_to_string(path).map_err(|error| ManifestError::Read { path: path.to_owned(), error })?;
+        let mut manifest: Self = toml::from_str(&text)
+            .map_err(|error| ManifestError::Form { path: path.to_owned(), error: Box::new(error) })?;
+        manifest.rivals.splice(0..0, [ours("io_uring", OURS), ours("epoll", "fanwire epoll")]);
+        Ok(manifest)
+    }
+
+    /// Keeps those with these names, in this manifest's order.
+    ///
+    /// # Errors
+    /// A name that is none of theirs.
+    pub fn only(mut self, names: &[String]) -> Result<Self, ManifestError> {
+        let known = |name: &String| self.rivals.iter().any(|rival| rival.name == *name);
+        if let Some(name) = names.iter().find(|name| !known(name)) {
+            let known = self.rivals.iter().map(|rival| rival.name.as_str());
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(ManifestError::Name { name: name.clone(), known });
+        }
+        self.rivals.retain(|rival| names.is_empty() || names.contains(&rival.name));
+        Ok(self)
+    }
+}
+
+impl Rival {
+    /// What is missing of it below `root`; `None`: it can be started.
+    #[must_use]
+    pub fn missing(&self, root: &Path) -> Option<String> {
+        let missing = self.needs.iter().find(|path| !root.join(path).exists())?;
+        Some(format!("{} is not there", missing.display()))
+    }
+
+    /// What it says of its version, in one line.
+    #[must_use]
+    pub fn version(&self, root: &Path) -> String {
+        let said = self.words(&self.version, root).and_then(|mut command| command.output().ok());
+        let text = said.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let line = text.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
+        if line.is_empty() { "says none".to_owned() } else { line.to_owned() }
+    }
+
+    /// Starts it on these CPUs.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self, root: &Path, cpus: &CpuList) -> Result<Server, ServerError> {
+        let command = self.words(&self.command, root).ok_or(ServerError::Silent)?;
+        Server::spawn(command, Some(cpus))
+    }
+
+    fn words(&self, words: &[String], root: &Path) -> Option<Command> {
+        let (program, arguments) = words.split_first()?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(root);
+        Some(command)
+    }
+}
+
+/// Why nothing can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// No such file.
+    #[error("{}: {error}; give --manifest, or run this at the root of the repository", path.display())]
+    Read {
+        /// Tried.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// Not its form.
+    #[error("{}: {error}", path.display())]
+    Form {
+        /// Read.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: Box<toml::de::Error>,
+    },
+    /// A name that nobody has.
+    #[error("--only {name}: there is no such server; there are {known}")]
+    Name {
+        /// Asked for.
+        name: String,
+        /// The others.
+        known: String,
+    },
+}
+
+/// Fanwire's own example of the rivals' contract.
+fn ours(driver: &str, name: &str) -> Rival {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    Rival {
+        name: name.to_owned(),
+        kind: "ours".to_owned(),
+        command: words(&[PROGRAM, "--driver", driver]),
+        needs: vec![PROGRAM.into()],
+        dialect: "paths".to_owned(),
+        burst: "coalesced".to_owned(),
+        version: words(&["git", "describe", "--always", "--dirty"]),
+    }
+}
+
+/// What the ratios are to.
+pub const OURS: &str = "fanwire io_uring";
+
+/// What the other ratios are to.
+pub const FLOOR: &str = "floor";
+
+const PROGRAM: &str = "target/release/examples/broadcast";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Manifest::read(&root.join("rivals/rivals.toml")).unwrap()
+    }
+
+    #[test]
+    fn ours_stand_first_and_the_floor_is_there() {
+        let names: Vec<_> = manifest().rivals.into_iter().map(|rival| rival.name).collect();
+        assert_eq!(names[..2], [OURS, "fanwire epoll"]);
+        assert!(names.contains(&FLOOR.to_owned()) && names.len() > 9, "{names:?}");
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_says_who_is_there() {
+        let only = |name: &str| manifest().only(&[name.to_owned()]);
+        assert_eq!(only(FLOOR).unwrap().rivals.len(), 1);
+        assert!(only("flor").unwrap_err().to_string().contains("fanwire io_uring, fanwire epoll, floor"));
+    }
+
+    #[test]
+    fn what_is_not_built_is_missing() {
+        assert!(
+            ours("epoll", OURS)
+                .missing(Path::new("/nonexistent"))
+                .unwrap()
+                .contains("broadcast is not there")
+        );
+    }
+}
