@@ -14,6 +14,7 @@
 //! - `client`: connections, and the threads that hold them;
 //! - `report`: the figures of a run, and what is required of them;
 //! - `args`: the command line;
+//! - `watch`: what a run does while it runs, for who waits and for the report;
 //! - `scenario`: what is done to a server, one file each;
 //! - `compare`: many servers on the same scenarios, and the record of it.
 
@@ -26,3 +27,4 @@ pub mod measure;
 pub mod report;
 pub mod scenario;
 pub mod truth;
+pub mod watch;

@@ -75,6 +75,19 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time between two looks.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (INTERVAL_MIN..=SECONDS_MAX).contains(&seconds) => {
+            Ok(Duration::from_secs_f64(seconds))
+        }
+        _ => Err(format!("must be seconds, {INTERVAL_MIN} to {SECONDS_MAX}")),
+    }
+}
+
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
 /// Below one in a day nothing happens.
@@ -83,6 +96,8 @@ const RATE_MAX: f64 = 1e9;
 
 /// Beyond that only the first topics are ever drawn.
 const SKEW_MAX: f64 = 4.0;
+/// A look is answered within a fifth of that.
+const INTERVAL_MIN: f64 = 0.1;
 
 const SECONDS_MIN: f64 = 0.001;
 const SECONDS_MAX: f64 = 86_400.0;
@@ -95,6 +110,7 @@ mod tests {
     fn numbers_out_of_range_say_the_range() {
         assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(rate("0"), Ok(0.0));
+        assert!(interval("0.1").is_ok() && interval("0.09").unwrap_err().contains("0.1 to"));
         for wrong in ["0", "-1", "nan", "inf", "1e5", "x", ""] {
             assert!(seconds(wrong).unwrap_err().contains("86400"), "{wrong}");
         }

@@ -5,9 +5,11 @@
 //! Bounds  requirements are only text here: their names depend on the scenario
 //! Source  none
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+
+use super::numbers::interval;
 
 /// What becomes of the figures.
 #[derive(Clone, Debug, Args)]
@@ -16,6 +18,18 @@ pub struct Output {
     /// Also write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Also write the report as one HTML page, with plots, that needs nothing beside it
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Seconds between two rows of the series in --json and --report
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+
+    /// Say nothing while it runs; else a bar on a terminal, or a line every 5 s, tells how it goes
+    #[arg(long)]
+    pub quiet: bool,
 
     /// What a figure must be, by its name in the report, such as 'p99<5ms' or 'lost==0'; else the exit code
     /// is 3. Operators: < <= == >= >; units: ns us ms s, B KiB MiB GiB, %. May be given more than once

@@ -8,18 +8,18 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use super::{
     audience::Audience,
     connection::Opener,
     error::OpenError,
+    hearing::{ANSWER_WAIT, Hearing},
     judge::Heard,
     progress::{LOOK_AGAIN, Progress},
     talk::Talk,
@@ -30,7 +30,7 @@ use super::{
 #[derive(Debug)]
 pub struct Crew {
     members: Vec<Member>,
-    collected: Mutex<Collected>,
+    hearing: Hearing,
 }
 
 #[derive(Debug)]
@@ -38,13 +38,6 @@ struct Member {
     connections: usize,
     orders: Sender<Order>,
     thread: JoinHandle<Outcome>,
-}
-
-/// What was heard, for those who ask in different rhythms.
-#[derive(Debug, Default)]
-struct Collected {
-    recent: Heard,
-    phase: Heard,
 }
 
 impl Crew {
@@ -75,31 +68,25 @@ impl Crew {
         };
         let members: Vec<_> = shares.into_iter().map(start).collect();
         wait_open(&openings, members.len(), progress, is_interrupted)?;
-        Ok(Self { members, collected: Mutex::default() })
+        Ok(Self { members, hearing: Hearing::default() })
     }
 
     /// What was heard since this was asked last, at most `LOOK_AGAIN` ago.
     #[must_use]
     pub fn recent(&self) -> Heard {
-        self.collect(|collected| &mut collected.recent)
+        self.hearing.recent(|answer| self.order(|_| Order::Tell(answer.clone())))
     }
 
-    /// What was heard since this was asked last.
+    /// What was heard since a phase ended last.
     #[must_use]
     pub fn phase(&self) -> Heard {
-        self.collect(|collected| &mut collected.phase)
+        self.end_phase().1
     }
 
-    fn collect(&self, which: impl FnOnce(&mut Collected) -> &mut Heard) -> Heard {
-        let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
-        let (answer, answers) = channel();
-        self.order(|_| Order::Tell(answer.clone()));
-        drop(answer);
-        while let Ok(heard) = answers.recv_timeout(ANSWER_WAIT) {
-            collected.recent.add(&heard);
-            collected.phase.add(&heard);
-        }
-        std::mem::take(which(&mut collected))
+    /// What was heard since `recent` was asked last, and what since a phase ended last.
+    #[must_use]
+    pub fn end_phase(&self) -> (Heard, Heard) {
+        self.hearing.end_phase(|answer| self.order(|_| Order::Tell(answer.clone())))
     }
 
     /// From here on so many subscribers, the same share of each thread's, read so many bytes a second; 0: none.
@@ -213,9 +200,6 @@ fn start_worker(
 pub fn shares(count: usize, parts: usize) -> Vec<Range<usize>> {
     (0..parts).map(|part| count * part / parts..count * (part + 1) / parts).collect()
 }
-
-/// A thread looks for orders every `LOOK_AGAIN`; one that does not answer in this time has ended.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,17 @@
 //! Echo threads: connections that send, and check what comes back.
 //!
 //! In      an opener, a share of the connection numbers, phases of sending
-//! Out     an `Outcome` of all phases
+//! Out     what was heard when it is asked for; an `Outcome` of all phases
 //! Bounds  a phase ends with its counts, its time, or --patience; 16 MiB wait for a server that does not read
 //! Source  epoll(7), level-triggered
 
 use std::{
     io,
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,6 +65,8 @@ pub struct EchoWorker {
     progress: Arc<Progress>,
     outcome: Outcome,
     heard: Heard,
+    /// Who wants to know what was heard since the last time.
+    asks: Receiver<Sender<Heard>>,
     /// Messages that have not come back, of connections that are open.
     in_flight: u64,
     /// When something came back last, or nothing was on its way.
@@ -74,7 +79,12 @@ impl EchoWorker {
     ///
     /// # Errors
     /// The first connection that fails.
-    pub fn open(opener: &Opener, numbers: Range<usize>, progress: Arc<Progress>) -> Result<Self, OpenError> {
+    pub fn open(
+        opener: &Opener,
+        numbers: Range<usize>,
+        progress: Arc<Progress>,
+        asks: Receiver<Sender<Heard>>,
+    ) -> Result<Self, OpenError> {
         let poller = epoll::create(CreateFlags::CLOEXEC).map_err(socket)?;
         let mut talkers = Vec::with_capacity(numbers.len());
         for number in numbers {
@@ -84,6 +94,7 @@ impl EchoWorker {
             let speaker = Speaker::open(opener, number, Role::Echo)?;
             epoll::add(&poller, &speaker, key(talkers.len()), EventFlags::IN).map_err(socket)?;
             talkers.push(Talker::new(number, speaker));
+            progress.add_opened();
         }
         Ok(Self {
             talkers,
@@ -92,6 +103,7 @@ impl EchoWorker {
             progress,
             outcome: Outcome::default(),
             heard: Heard::default(),
+            asks,
             in_flight: 0,
             heard_at: Instant::now(),
             buffer: vec![0; BUFFER_BYTES],
@@ -115,11 +127,19 @@ impl EchoWorker {
 
     /// What came back in all phases, and what did not.
     #[must_use]
-    pub fn outcome(mut self) -> (Outcome, Heard) {
+    pub fn outcome(mut self) -> Outcome {
         self.outcome.tally.missing =
             self.talkers.iter().map(|talker| talker.sequence.missing(talker.sent)).sum();
         self.outcome.pings = self.talkers.iter().map(|talker| talker.speaker.connection().pings()).sum();
-        (self.outcome, self.heard)
+        self.outcome
+    }
+
+    /// Answers who has asked what was heard; also to be called between phases.
+    pub fn answer(&mut self) {
+        while let Ok(answer) = self.asks.try_recv() {
+            // Who asks and does not wait has gone.
+            drop(answer.send(std::mem::take(&mut self.heard)));
+        }
     }
 
     /// Messages sent so far.
@@ -181,6 +201,7 @@ impl EchoWorker {
     fn send(&mut self, index: usize, intended_ns: u64, payload_bytes: usize) {
         let talker = &mut self.talkers[index];
         let sent = talker.send(&self.dialect, intended_ns, payload_bytes);
+        self.progress.add_published(1);
         self.in_flight += 1;
         if let Err(error) = sent {
             self.end(index, &Ended::Socket(error));
@@ -198,6 +219,7 @@ impl EchoWorker {
 
     /// Waits for what comes back, and adds to `ready` whose it was. False if the run has failed.
     fn hear(&mut self, wait: Duration, patience: Duration, ready: &mut Vec<usize>) -> bool {
+        self.answer();
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
         match epoll::wait(&self.poller, spare_capacity(&mut events), Some(&wait)) {
@@ -221,7 +243,7 @@ impl EchoWorker {
     /// Reads once, and judges what came; whether anything came back.
     fn receive(&mut self, index: usize) -> bool {
         let Some(talker) = self.talkers.get_mut(index) else { return false };
-        let before = talker.sequence.received();
+        let (before, pings_before) = (talker.sequence.received(), talker.speaker.connection().pings());
         let (progress, outcome, heard) = (&self.progress, &mut self.outcome, &mut self.heard);
         let Talker { number, speaker, sequence, .. } = talker;
         let mut read_ns = None;
@@ -242,6 +264,7 @@ impl EchoWorker {
                 heard.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
             }
         });
+        heard.pings += talker.speaker.connection().pings() - pings_before;
         let echoed = talker.sequence.received() - before;
         self.in_flight = self.in_flight.saturating_sub(echoed);
         if let (1.., Some(now_ns)) = (echoed, read_ns) {

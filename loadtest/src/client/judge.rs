@@ -39,11 +39,13 @@ pub struct Heard {
     pub latency_ns: Histogram<u64>,
     /// The same to the last receipt, of each message that all have got.
     pub last_ns: Histogram<u64>,
+    /// Pings of the server that were answered.
+    pub pings: u64,
 }
 
 impl Default for Heard {
     fn default() -> Self {
-        Self { latency_ns: latency_histogram(), last_ns: latency_histogram() }
+        Self { latency_ns: latency_histogram(), last_ns: latency_histogram(), pings: 0 }
     }
 }
 
@@ -53,6 +55,7 @@ impl Heard {
         // Histograms of the same bounds always add up.
         self.latency_ns += &other.latency_ns;
         self.last_ns += &other.last_ns;
+        self.pings += other.pings;
     }
 }
 
@@ -64,12 +67,13 @@ impl Judge {
         sequences: &mut Sequences,
         buffer: &mut [u8],
     ) -> Result<(), Ended> {
-        let delivered_before = self.tally.delivered;
+        let (delivered_before, pings_before) = (self.tally.delivered, speaker.connection().pings());
         let mut read_ns = None;
         let received = speaker.receive(buffer, |incoming| {
             let now_ns = *read_ns.get_or_insert_with(|| self.progress.now_ns());
             self.judge(sequences, &incoming, now_ns);
         });
+        self.heard.pings += speaker.connection().pings() - pings_before;
         let delivered = self.tally.delivered - delivered_before;
         if let (1.., Some(now_ns)) = (delivered, read_ns) {
             self.progress.add_delivered(delivered, now_ns);

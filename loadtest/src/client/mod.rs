@@ -12,6 +12,7 @@ pub mod echo;
 pub mod endpoint;
 pub mod error;
 pub mod handshake;
+pub mod hearing;
 pub mod judge;
 pub mod progress;
 pub mod publisher;

@@ -25,6 +25,9 @@ pub struct Progress {
     published: AtomicU64,
     goal: AtomicU64,
     measured_from_ns: AtomicU64,
+    opened: AtomicU64,
+    gone: AtomicU64,
+    closed: AtomicU64,
     left: AtomicU64,
     left_delivered: AtomicU64,
     closed_first: OnceLock<String>,
@@ -49,6 +52,9 @@ impl Progress {
             published: AtomicU64::new(0),
             goal: AtomicU64::new(u64::MAX),
             measured_from_ns: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
             left: AtomicU64::new(0),
             left_delivered: AtomicU64::new(0),
             closed_first: OnceLock::new(),
@@ -110,6 +116,37 @@ impl Progress {
         self.delivered_last_ns.load(SeqCst)
     }
 
+    /// A connection is open, and subscribed if it is to be.
+    pub fn add_opened(&self) {
+        self.opened.fetch_add(1, SeqCst);
+    }
+
+    /// How many were opened so far.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.load(SeqCst)
+    }
+
+    /// A connection is open no more; whether the server ended it.
+    pub fn count_gone(&self, is_by_server: bool) {
+        self.gone.fetch_add(1, SeqCst);
+        self.closed.fetch_add(u64::from(is_by_server), SeqCst);
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        // Read in this order: what goes meanwhile was opened before.
+        let gone = self.gone.load(SeqCst);
+        self.opened().saturating_sub(gone)
+    }
+
+    /// How many connections the server has ended so far.
+    #[must_use]
+    pub fn closed(&self) -> u64 {
+        self.closed.load(SeqCst)
+    }
+
     /// So many threads have to tell `complete` of a message.
     pub fn complete_by(&self, threads: usize) {
         self.threads.store(threads.max(1), SeqCst);
@@ -153,6 +190,7 @@ impl Progress {
     /// A subscriber that had received `delivered` messages was closed by the server: `how`.
     pub fn add_closed(&self, delivered: u64, how: String) {
         self.closed_first.get_or_init(|| how);
+        self.count_gone(true);
         self.leave(delivered);
     }
 
@@ -271,7 +309,10 @@ mod tests {
         assert!(wait());
         progress.add_closed(10, "second".to_owned());
         assert!(wait());
-        assert_eq!((progress.left(), progress.closed_first()), (2, Some("first")));
+        assert_eq!((progress.left(), progress.closed(), progress.closed_first()), (2, 2, Some("first")));
+        (0..5).for_each(|_| progress.add_opened());
+        progress.count_gone(false);
+        assert_eq!((progress.open(), progress.closed()), (2, 2));
     }
 
     #[test]

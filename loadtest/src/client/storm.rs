@@ -238,6 +238,7 @@ impl<'r> Storm<'r> {
         };
         match kept.and_then(greet) {
             Ok(speaker) => {
+                self.progress.add_opened();
                 self.outcome.connections.push(Some(speaker));
                 self.hear(index);
             }
@@ -254,7 +255,10 @@ impl<'r> Storm<'r> {
         let Some(connection) = slot else { return };
         if let Err(ended) = connection.receive(&mut [0; 4096], |_| ()) {
             match ended.code() {
-                Some(code) => self.outcome.closes.add(code),
+                Some(code) => {
+                    self.outcome.closes.add(code);
+                    self.progress.count_gone(true);
+                }
                 None => self.progress.fail(ended.to_string()),
             }
             *slot = None;

@@ -181,6 +181,7 @@ impl<'r> Visitors<'r> {
             });
         match opened {
             Ok(speaker) => {
+                self.progress.add_opened();
                 self.guests[index] = Some(Guest { speaker, visit: None, is_leaving: false, left: None });
                 Ok(index)
             }
@@ -203,10 +204,7 @@ impl<'r> Visitors<'r> {
         visit.published_before = self.progress.published();
         match joined {
             Ok(()) => guest.visit = Some(visit),
-            Err(_) => {
-                self.guests[index] = None;
-                self.free.push(index);
-            }
+            Err(_) => self.forget(index, false),
         }
         joined
     }
@@ -232,8 +230,7 @@ impl<'r> Visitors<'r> {
                 Ok(()) => guest.left = Some(Instant::now()),
                 Err(error) => {
                     self.outcome.refusals.add(&error);
-                    self.guests[index] = None;
-                    self.free.push(index);
+                    self.forget(index, false);
                 }
             }
         }
@@ -253,7 +250,7 @@ impl<'r> Visitors<'r> {
             let is_late = |left: Instant| left.elapsed() > STEP_WAIT;
             if self.guests[index].as_ref().and_then(|guest| guest.left).is_some_and(is_late) {
                 self.outcome.refusals.add(&OpenError::Silent);
-                self.forget(index);
+                self.forget(index, false);
             }
         }
     }
@@ -281,10 +278,11 @@ impl<'r> Visitors<'r> {
             self.waiting.retain(|&waiting| waiting != index);
             self.leaving.retain(|(_, leaving)| *leaving != index);
         }
-        self.forget(index);
+        self.forget(index, !is_leaving);
     }
 
-    fn forget(&mut self, index: usize) {
+    fn forget(&mut self, index: usize, is_by_server: bool) {
+        self.progress.count_gone(is_by_server);
         self.guests[index] = None;
         self.free.push(index);
     }

@@ -136,6 +136,7 @@ impl Worker {
                 is_open: true,
                 is_slow: false,
             });
+            progress.add_opened();
         }
         let judge = Judge {
             audience: Arc::clone(audience),
@@ -252,6 +253,7 @@ impl Worker {
             );
             let sent = frame.and_then(|frame| subscriber.speaker.connection_mut().send_soon(frame));
             subscriber.sent += 1;
+            progress.add_published(1);
             match sent {
                 Ok(()) if subscriber.speaker.connection().unsent_bytes() <= UNSENT_BYTES_MAX => {}
                 Ok(()) => progress.fail(format!(
@@ -287,7 +289,10 @@ impl Worker {
         }
         let how = format!("subscriber {}: {ended}", subscriber.number);
         match ended.code() {
-            Some(code) if subscriber.is_slow => self.outcome.slow_closes.add(code),
+            Some(code) if subscriber.is_slow => {
+                self.outcome.slow_closes.add(code);
+                self.judge.progress.count_gone(true);
+            }
             Some(code) => {
                 self.outcome.closes.add(code);
                 self.judge.progress.add_closed(subscriber.sequences.received(), how);

@@ -7,6 +7,7 @@
 
 pub mod affinity;
 pub mod descriptors;
+pub mod footprint;
 pub mod latency;
 pub mod machine;
 pub mod process;

@@ -1,11 +1,14 @@
-//! Processes from outside: CPU time and memory of one process.
+//! Processes from outside: CPU time, context switches, memory and descriptors of one process.
 //!
 //! In      a process id
-//! Out     nanoseconds on a CPU; bytes of memory
+//! Out     nanoseconds on a CPU; counts; bytes of memory
 //! Bounds  exact for threads that sleep when they are read; a running thread lags by up to a tick
-//! Source  proc(5): /proc/PID/task/TID/schedstat (CPU, then waiting for one), /proc/PID/smaps_rollup
+//! Source  proc(5): /proc/PID/task/TID/schedstat (CPU, then waiting for one) and status, /proc/PID/smaps_rollup
+//!         and fd
 
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+
+use rustix::io::Errno;
 
 /// A process that is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,12 @@ impl Process {
         Self { pid: std::process::id() }
     }
 
+    /// Whether there is such a process.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        Path::new(&format!("/proc/{}/task", self.pid)).exists()
+    }
+
     /// CPU time of all threads that live now. Threads that have ended are not in it, so differences are
     /// right only for a process that keeps its threads.
     ///
@@ -46,14 +55,39 @@ impl Process {
     /// # Errors
     /// As `cpu`.
     pub fn threads(&self) -> io::Result<BTreeMap<u32, ThreadTime>> {
+        self.of_threads(schedstat)
+    }
+
+    /// Context switches of all threads that live now; as with `cpu`, those that have ended are not in it.
+    ///
+    /// # Errors
+    /// As `cpu`.
+    pub fn switches(&self) -> io::Result<Switches> {
+        Ok(self.of_threads(switches)?.values().copied().fold(Switches::default(), Switches::with))
+    }
+
+    /// Open descriptors.
+    ///
+    /// # Errors
+    /// As `cpu`.
+    pub fn descriptors(&self) -> io::Result<u64> {
+        let path = format!("/proc/{}/fd", self.pid);
+        // Since Linux 6.2 the directory's length is their number; before it was 0, and they are counted.
+        match fs::metadata(&path)?.len() {
+            0 => Ok(fs::read_dir(&path)?.count() as u64),
+            count => Ok(count),
+        }
+    }
+
+    fn of_threads<T>(&self, read: impl Fn(&Path) -> io::Result<T>) -> io::Result<BTreeMap<u32, T>> {
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             let task = task?;
             let Some(id) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            match schedstat(&task.path()) {
-                Ok(cpu) => drop(threads.insert(id, cpu)),
+            match read(&task.path()) {
+                Ok(value) => drop(threads.insert(id, value)),
                 // A thread may end between the listing and the read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if matches!(error.raw_os_error(), Some(NOT_THERE | NO_SUCH_PROCESS)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -91,6 +125,41 @@ impl Memory {
     }
 }
 
+/// How often threads gave way to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// By waiting for something.
+    pub voluntary: u64,
+    /// Because another thread was to have the CPU.
+    pub involuntary: u64,
+}
+
+impl Switches {
+    /// All of them.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.voluntary + self.involuntary
+    }
+
+    /// From an earlier reading to this one.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            voluntary: self.voluntary.saturating_sub(earlier.voluntary),
+            involuntary: self.involuntary.saturating_sub(earlier.involuntary),
+        }
+    }
+
+    /// Both, one after the other.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            voluntary: self.voluntary + other.voluntary,
+            involuntary: self.involuntary + other.involuntary,
+        }
+    }
+}
+
 /// Where a thread's time went; what is left it slept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThreadTime {
@@ -120,6 +189,19 @@ pub(super) fn schedstat(task: &Path) -> io::Result<ThreadTime> {
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "schedstat does not start with two numbers")),
     }
 }
+
+fn switches(task: &Path) -> io::Result<Switches> {
+    let status = fs::read_to_string(task.join("status"))?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    match (field("voluntary_ctxt_switches:"), field("nonvoluntary_ctxt_switches:")) {
+        (Some(voluntary), Some(involuntary)) => Ok(Switches { voluntary, involuntary }),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "status without context switches")),
+    }
+}
+
+/// ENOENT and ESRCH: a thread that ended before its file was opened, or before it was read.
+const NOT_THERE: i32 = Errno::NOENT.raw_os_error();
+const NO_SUCH_PROCESS: i32 = Errno::SRCH.raw_os_error();
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sleep_is_a_switch_and_an_open_file_a_descriptor() {
+        let process = Process::current();
+        let (before, descriptors) = (process.switches().unwrap(), process.descriptors().unwrap());
+        let files: Vec<_> = (0..50).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(process.switches().unwrap().since(before).voluntary > 0);
+        // Other tests open and close some at the same time.
+        assert!(process.descriptors().unwrap() > descriptors + 20);
+        drop(files);
+    }
+
+    #[test]
     fn a_process_that_does_not_exist_is_an_error() {
+        assert!(Process::current().is_alive() && !Process::new(u32::MAX).is_alive());
+        assert!(Process::new(u32::MAX).switches().is_err());
+        assert!(Process::new(u32::MAX).descriptors().is_err());
         assert!(Process::new(u32::MAX).cpu().is_err());
         assert!(Process::new(u32::MAX).memory().is_err());
     }

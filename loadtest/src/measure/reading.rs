@@ -1,7 +1,7 @@
 //! Readings: all clocks at one moment, and what was spent between two.
 //!
 //! In      the server's process, if it can be observed, and its CPUs
-//! Out     CPU time of server, softirq threads, this program and the machine
+//! Out     CPU time of server, softirq threads, this program and the machine; context switches of the server
 //! Bounds  right for processes that keep their threads: see `process`
 //! Source  none
 
@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, io, time::Duration, time::Instant};
 use super::{
     affinity::CpuList,
     machine::Machine,
-    process::{Process, ThreadTime},
+    process::{Process, Switches, ThreadTime},
     softirq::Softirq,
 };
 
@@ -38,6 +38,7 @@ impl Clocks {
         Ok(Reading {
             at: Instant::now(),
             server_cpu: self.server.and_then(|server| server.cpu().ok()),
+            server_switches: self.server.and_then(|server| server.switches().ok()),
             softirq_cpu: self.softirq.cpu()?,
             client_threads: Process::current().threads()?,
             machine: Machine::read()?,
@@ -50,6 +51,7 @@ impl Clocks {
 pub struct Reading {
     at: Instant,
     server_cpu: Option<Duration>,
+    server_switches: Option<Switches>,
     softirq_cpu: Duration,
     client_threads: BTreeMap<u32, ThreadTime>,
     machine: Machine,
@@ -61,6 +63,7 @@ impl Reading {
     pub fn until(&self, later: &Self) -> Spent {
         let softirq_cpu = later.softirq_cpu.saturating_sub(self.softirq_cpu);
         let server_threads = later.server_cpu.zip(self.server_cpu);
+        let switches = later.server_switches.zip(self.server_switches);
         let threads = later.client_threads.iter().map(|(id, time)| {
             let earlier = self.client_threads.get(id).copied().unwrap_or_default();
             time.since(earlier)
@@ -72,6 +75,7 @@ impl Reading {
         Spent {
             elapsed,
             server_cpu: server_threads.map(|(after, before)| after.saturating_sub(before) + softirq_cpu),
+            server_switches: switches.map(|(after, before)| after.since(before)),
             softirq_cpu,
             client_cpu: threads.map(|time| time.cpu).sum(),
             client_busiest: busy.fold(0.0, f64::max),
@@ -88,6 +92,8 @@ pub struct Spent {
     pub elapsed: Duration,
     /// Of the server's threads and the softirq threads of its CPUs, if it could be observed.
     pub server_cpu: Option<Duration>,
+    /// Of the server's threads.
+    pub server_switches: Option<Switches>,
     /// Of the softirq threads alone.
     pub softirq_cpu: Duration,
     /// Of this program.
@@ -107,6 +113,7 @@ impl Spent {
         Self {
             elapsed: self.elapsed + next.elapsed,
             server_cpu: self.server_cpu.zip(next.server_cpu).map(|(one, two)| one + two),
+            server_switches: self.server_switches.zip(next.server_switches).map(|(one, two)| one.with(two)),
             softirq_cpu: self.softirq_cpu + next.softirq_cpu,
             client_cpu: self.client_cpu + next.client_cpu,
             client_busiest: self.client_busiest.max(next.client_busiest),
@@ -160,6 +167,7 @@ mod tests {
         Reading {
             at,
             server_cpu: Some(Duration::from_millis(server_ms)),
+            server_switches: Some(Switches { voluntary: server_ms, involuntary: server_ms / 2 }),
             softirq_cpu: Duration::from_millis(server_ms / 10),
             client_threads: threads.iter().map(|&(id, cpu, waited)| (id, time(cpu, waited))).collect(),
             machine: Machine::default(),
@@ -174,6 +182,7 @@ mod tests {
         let after = reading(start + Duration::from_millis(100), 200, &[(1, 110, 7), (3, 40, 0)]);
         let spent = before.until(&after);
         assert_eq!(spent.server_cpu, Some(Duration::from_millis(110)));
+        assert_eq!(spent.server_switches, Some(Switches { voluntary: 100, involuntary: 50 }));
         assert_eq!(spent.client_cpu, Duration::from_millis(100));
         assert_eq!(spent.client_busiest, 0.6);
         assert_eq!(spent.client_saturation(1), 1.0);

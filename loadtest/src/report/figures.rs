@@ -237,6 +237,12 @@ const SERVER: Section = Section::new(
     &[
         Figure::new("server_cpu_per_frame", Unit::Time, "its threads and ksoftirqd, per measured delivery"),
         Figure::new("softirq_cpu_per_frame", Unit::Time, "the part of it that is ksoftirqd's"),
+        Figure::new(
+            "server_switches_per_frame",
+            Unit::Number,
+            "context switches of its threads, per measured delivery",
+        ),
+        Figure::new("server_preempted_per_frame", Unit::Number, "the part of them that others forced"),
         Figure::pace("server_cpus", Unit::Number, "CPUs it kept busy"),
     ],
 );
@@ -250,6 +256,12 @@ const SERVER_STORM: Section = Section::new(
             "its threads and ksoftirqd, per accepted handshake",
         ),
         Figure::new("softirq_cpu_per_connect", Unit::Time, "the part of it that is ksoftirqd's"),
+        Figure::new(
+            "server_switches_per_connect",
+            Unit::Number,
+            "context switches of its threads, per accepted handshake",
+        ),
+        Figure::new("server_preempted_per_connect", Unit::Number, "the part of them that others forced"),
         Figure::pace("server_cpus", Unit::Number, "CPUs it kept busy"),
     ],
 );
@@ -263,6 +275,12 @@ const SERVER_IDLE: Section = Section::new(
             "its threads and ksoftirqd, per connection and second",
         ),
         Figure::new("softirq_cpu_per_connection_s", Unit::Time, "the part of it that is ksoftirqd's"),
+        Figure::new(
+            "server_switches_per_connection_s",
+            Unit::Number,
+            "context switches of its threads, per connection and second",
+        ),
+        Figure::new("server_preempted_per_connection_s", Unit::Number, "the part of them that others forced"),
         Figure::new("server_cpus", Unit::Number, "CPUs it kept busy"),
     ],
 );
@@ -276,6 +294,12 @@ const MEMORY: Section = Section::new(
             "its heap, stacks and rings, with all connected",
         ),
         Figure::new("pss_per_connection", Unit::Bytes, "its resident pages, shared ones in proportion"),
+        Figure::new(
+            "kernel_per_connection",
+            Unit::Bytes,
+            "buffers of the machine's TCP sockets, both ends, to 1 MiB per CPU",
+        ),
+        Figure::new("descriptors", Unit::Count, "its open descriptors, with all connected"),
     ],
 );
 
@@ -284,6 +308,8 @@ const MEMORY_AFTER: Section = Section::new(
     &[
         Figure::new("anonymous_per_connection_after", Unit::Bytes, "the same at the end"),
         Figure::new("pss_per_connection_after", Unit::Bytes, "the same at the end"),
+        Figure::new("kernel_per_connection_after", Unit::Bytes, "the same at the end"),
+        Figure::new("descriptors_after", Unit::Count, "the same at the end"),
     ],
 );
 

@@ -1,7 +1,7 @@
 //! Reports as JSON: one object with the same names as the text.
 //!
 //! In      a report
-//! Out     `scenario`, `settings`, `figures`, `requirements`, `is_clean` and what explains them
+//! Out     `scenario`, `settings`, `figures`, `curves`, `tables`, `series`, `requirements`, `is_clean` and what explains them
 //! Bounds  a figure that was not measured is there, with the value null
 //! Source  none
 
@@ -14,11 +14,13 @@ use super::{Report, unit::Unit};
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let settings: BTreeMap<_, _> = self.settings.iter().map(|(name, value)| (name, value)).collect();
-        let mut object = serializer.serialize_struct("Report", 11)?;
+        let mut object = serializer.serialize_struct("Report", 13)?;
         object.serialize_field("scenario", self.scenario)?;
         object.serialize_field("settings", &settings)?;
         object.serialize_field("figures", &self.figures())?;
+        object.serialize_field("curves", &self.values.curves())?;
         object.serialize_field("tables", &self.tables)?;
+        object.serialize_field("series", &self.series)?;
         object.serialize_field("closes", &self.closes)?;
         object.serialize_field("requirements", &self.judgements)?;
         object.serialize_field("is_clean", &self.is_clean())?;

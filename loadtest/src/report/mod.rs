@@ -5,9 +5,11 @@
 //! Bounds  none
 //! Source  none
 
+pub mod curve;
 pub mod figures;
 mod json;
 pub mod require;
+pub mod series;
 pub mod table;
 mod text;
 pub mod unit;
@@ -18,6 +20,7 @@ use serde_json::Value;
 use crate::truth::{closes::Closes, sequence::Tally};
 use figures::{Figure, Section};
 use require::{Judgement, Requirement};
+use series::Series;
 use table::Table;
 use values::Values;
 
@@ -36,6 +39,8 @@ pub struct Report {
     pub tally: Tally,
     /// Connections that the server ended.
     pub closes: Closes,
+    /// How it went, moment by moment.
+    pub series: Series,
     /// Figures step by step.
     pub tables: Vec<Table>,
     /// What a reader has to know to read the figures right.
@@ -62,6 +67,27 @@ impl Report {
     pub fn judged(mut self, requirements: &[Requirement]) -> Self {
         let judged = requirements.iter().map(|requirement| requirement.judge(self.value(requirement.name())));
         self.judgements = judged.collect();
+        self
+    }
+
+    /// Adds how it went.
+    #[must_use]
+    pub fn with_series(mut self, series: Series) -> Self {
+        self.series = series;
+        self
+    }
+
+    /// Adds one of the things that were asked for.
+    #[must_use]
+    pub fn with_setting(mut self, name: &'static str, value: Value) -> Self {
+        self.settings.push((name, value));
+        self
+    }
+
+    /// Adds what a reader has to know.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Self {
+        self.notes.push(note);
         self
     }
 
@@ -125,6 +151,7 @@ mod tests {
             values,
             tally: Tally::default(),
             closes: Closes::default(),
+            series: Series::default(),
             tables: Vec::new(),
             notes: Vec::new(),
             judgements: Vec::new(),

@@ -31,13 +31,15 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// A value for people, three digits after the point at most.
+    /// A value for people.
     #[must_use]
     pub fn write(self, value: f64) -> String {
         match self {
             Self::Count => format!("{value:.0}"),
             Self::Rate => format!("{value:.0}/s"),
             Self::Share => format!("{:.1} %", value * 100.0),
+            // A few per thousand are something, too.
+            Self::Number if value.abs() < 0.1 => format!("{value:.4}"),
             Self::Number => format!("{value:.2}"),
             Self::Time => scaled(value, &TIMES),
             Self::Bytes => scaled(value, &BYTES),
@@ -99,6 +101,7 @@ mod tests {
         assert_eq!(Unit::Bytes.write(1536.0), "1.500 KiB");
         assert_eq!(Unit::Share.write(0.915), "91.5 %");
         assert_eq!(Unit::Rate.write(1234.5), "1234/s");
+        assert_eq!([0.0012, 1.234].map(|value| Unit::Number.write(value)), ["0.0012", "1.23"]);
     }
 
     #[test]

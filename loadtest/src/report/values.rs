@@ -9,27 +9,31 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 
+use super::curve::Curve;
 use crate::{
-    measure::{process::Memory, reading::Spent},
+    measure::{footprint::Footprint, reading::Spent},
     truth::{closes::Closes, sequence::Tally},
 };
 
 /// Measured values by the names of their figures.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Values(BTreeMap<&'static str, f64>);
+pub struct Values {
+    figures: BTreeMap<&'static str, f64>,
+    curves: Vec<Curve>,
+}
 
 impl Values {
     /// Sets one. A value that is no number was not measured.
     pub fn set(&mut self, name: &'static str, value: f64) {
         if value.is_finite() {
-            self.0.insert(name, value);
+            self.figures.insert(name, value);
         }
     }
 
     /// The value of a figure; `None` if it was not measured.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.0.get(name).copied()
+        self.figures.get(name).copied()
     }
 
     /// What arrived, and what did not, and which connections did not stay.
@@ -58,6 +62,10 @@ impl Values {
         for (&name, quantile) in names.iter().zip(QUANTILES) {
             self.set(name, latency_ns.value_at_quantile(quantile) as f64);
         }
+        // Half of all has the shortest name: "p50" alone, or behind what it is of.
+        let of = names[0].strip_suffix("p50").unwrap_or_default().trim_end_matches('_');
+        self.curves.retain(|curve| curve.name != of);
+        self.curves.push(Curve::of(of, latency_ns));
     }
 
     /// CPU of server, client and machine, each divided by `count` of what `names` say.
@@ -68,6 +76,10 @@ impl Values {
             self.set(names.softirq, per(spent.softirq_cpu));
             self.set("server_cpus", cpu.as_secs_f64() / spent.elapsed.as_secs_f64());
         }
+        if let Some(switches) = spent.server_switches {
+            self.set(names.switches, switches.count() as f64 / count);
+            self.set(names.preempted, switches.involuntary as f64 / count);
+        }
         self.set(names.client, per(spent.client_cpu));
         self.set("client_cpu", spent.client_saturation(client_cpus));
         self.set(names.machine, per(spent.machine_cpu()));
@@ -77,16 +89,24 @@ impl Values {
         self.set("steal", spent.steal());
     }
 
-    /// Server memory per connection: with all connected, and at the end, each less what there was before.
-    pub fn set_memories(&mut self, [before, connected, after]: [Option<Memory>; 3], connections: usize) {
+    /// What the server holds per connection: with all connected, and at the end, each less what there was before.
+    pub fn set_footprints(&mut self, [before, connected, after]: [Option<Footprint>; 3], connections: usize) {
         let Some(before) = before else { return };
         let per = |before: u64, now: u64| (now as f64 - before as f64) / connections as f64;
-        for ([anonymous, pss], now) in [(MEMORY, connected), (MEMORY_AFTER, after)] {
+        for ([anonymous, pss, kernel, descriptors], now) in [(HELD, connected), (HELD_AFTER, after)] {
             if let Some(now) = now {
-                self.set(anonymous, per(before.anonymous_bytes, now.anonymous_bytes));
-                self.set(pss, per(before.pss_bytes, now.pss_bytes));
+                self.set(anonymous, per(before.user.anonymous_bytes, now.user.anonymous_bytes));
+                self.set(pss, per(before.user.pss_bytes, now.user.pss_bytes));
+                self.set(kernel, per(before.kernel_bytes, now.kernel_bytes));
+                self.set(descriptors, now.descriptors as f64);
             }
         }
+    }
+
+    /// The curves of all latencies that were set.
+    #[must_use]
+    pub fn curves(&self) -> &[Curve] {
+        &self.curves
     }
 }
 
@@ -95,6 +115,8 @@ impl Values {
 pub struct Costs {
     server: &'static str,
     softirq: &'static str,
+    switches: &'static str,
+    preempted: &'static str,
     client: &'static str,
     machine: &'static str,
     segments: &'static str,
@@ -104,6 +126,8 @@ pub struct Costs {
 pub const PER_FRAME: Costs = Costs {
     server: "server_cpu_per_frame",
     softirq: "softirq_cpu_per_frame",
+    switches: "server_switches_per_frame",
+    preempted: "server_preempted_per_frame",
     client: "client_cpu_per_frame",
     machine: "machine_cpu_per_frame",
     segments: "segments_per_frame",
@@ -113,6 +137,8 @@ pub const PER_FRAME: Costs = Costs {
 pub const PER_CONNECT: Costs = Costs {
     server: "server_cpu_per_connect",
     softirq: "softirq_cpu_per_connect",
+    switches: "server_switches_per_connect",
+    preempted: "server_preempted_per_connect",
     client: "client_cpu_per_connect",
     machine: "machine_cpu_per_connect",
     segments: "segments_per_connect",
@@ -122,6 +148,8 @@ pub const PER_CONNECT: Costs = Costs {
 pub const PER_CONNECTION_S: Costs = Costs {
     server: "server_cpu_per_connection_s",
     softirq: "softirq_cpu_per_connection_s",
+    switches: "server_switches_per_connection_s",
+    preempted: "server_preempted_per_connection_s",
     client: "client_cpu_per_connection_s",
     machine: "machine_cpu_per_connection_s",
     segments: "segments_per_connection_s",
@@ -146,16 +174,22 @@ pub const HANDSHAKES: [&str; 6] = [
     "handshake_max",
 ];
 
-/// Names for server memory with all connected, and at the end.
-const MEMORY: [&str; 2] = ["anonymous_per_connection", "pss_per_connection"];
-const MEMORY_AFTER: [&str; 2] = ["anonymous_per_connection_after", "pss_per_connection_after"];
+/// Names for what the server holds with all connected, and at the end.
+const HELD: [&str; 4] =
+    ["anonymous_per_connection", "pss_per_connection", "kernel_per_connection", "descriptors"];
+const HELD_AFTER: [&str; 4] = [
+    "anonymous_per_connection_after",
+    "pss_per_connection_after",
+    "kernel_per_connection_after",
+    "descriptors_after",
+];
 
 const QUANTILES: [f64; 6] = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::latency::latency_histogram;
+    use crate::measure::{latency::latency_histogram, process::Memory};
 
     #[test]
     fn quantiles_go_under_their_names_and_nothing_measured_sets_nothing() {
@@ -168,6 +202,8 @@ mod tests {
         values.set_latency(&latency_ns, &LATENCIES);
         let all: Vec<_> = LATENCIES.iter().map(|name| values.get(name)).collect();
         assert_eq!(all, [500.0, 900.0, 990.0, 999.0, 1000.0, 1000.0].map(Some));
+        values.set_latency(&latency_ns, &LASTS);
+        assert_eq!(values.curves().iter().map(|curve| curve.name).collect::<Vec<_>>(), ["", "last"]);
     }
 
     #[test]
@@ -181,11 +217,16 @@ mod tests {
     #[test]
     fn memory_is_the_difference_per_connection() {
         let mut values = Values::default();
-        let before = Memory { pss_bytes: 500, anonymous_bytes: 1000 };
-        let after = Memory { pss_bytes: 400, anonymous_bytes: 5000 };
-        values.set_memories([Some(before), None, Some(after)], 10);
+        let held = |pss_bytes, anonymous_bytes, kernel_bytes| Footprint {
+            user: Memory { pss_bytes, anonymous_bytes },
+            kernel_bytes,
+            descriptors: 7,
+        };
+        values.set_footprints([Some(held(500, 1000, 0)), None, Some(held(400, 5000, 90))], 10);
         assert_eq!(values.get("anonymous_per_connection_after"), Some(400.0));
         assert_eq!(values.get("pss_per_connection_after"), Some(-10.0));
+        assert_eq!(values.get("kernel_per_connection_after"), Some(9.0));
+        assert_eq!(values.get("descriptors_after"), Some(7.0));
         assert_eq!(values.get("anonymous_per_connection"), None);
     }
 }

@@ -37,7 +37,12 @@ use crate::{
 pub fn run(args: &Capacity, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     let parse = |text: &String| Requirement::parse(text, figures::FANOUT);
     let objectives = args.objective.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    let ground = Ground::prepare(&args.common.target, args.subscribers.get() + 1, Needs::Publish)?;
+    let ground = Ground::prepare(
+        &args.common.target,
+        &args.common.output,
+        args.subscribers.get() + 1,
+        Needs::Publish,
+    )?;
     let ran = Looking { args, ground: &ground, objectives, is_interrupted, stage: None }.measure();
     ground.end(ran)
 }

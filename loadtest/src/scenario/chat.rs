@@ -30,6 +30,7 @@ use crate::{
     dialect::Needs,
     load::popularity::Popularity,
     report::{Report, figures},
+    watch::Goal,
 };
 
 /// Runs it.
@@ -37,7 +38,7 @@ use crate::{
 /// # Errors
 /// Nobody talked: no server, no connections, not enough descriptors.
 pub fn run(args: &Chat, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.common.target, args.members.get(), Needs::Chat)?;
+    let ground = Ground::prepare(&args.common.target, &args.common.output, args.members.get(), Needs::Chat)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -54,10 +55,11 @@ fn measure(args: &Chat, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let table = Table { args, hears_itself, progress: &progress, is_interrupted };
     let warm_up = args.common.warm_up.map_or_else(Vec::new, |time| {
         progress.measure_from(u64::MAX);
-        table.talk(&stage.crew, time).0
+        ground.watch.warming(&progress, time, || table.talk(&stage.crew, time).0)
     });
     let mut sent = Vec::new();
-    let mut act = stage.measure(|crew, _| {
+    let goal = Goal { time: Some(args.duration), ..Goal::default() };
+    let mut act = stage.measure_to(goal, |crew, _| {
         let (counts, is_whole) = table.talk(crew, args.duration);
         sent = counts;
         is_whole

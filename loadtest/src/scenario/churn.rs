@@ -32,6 +32,7 @@ use crate::{
     },
     report::{Report, figures, values::JOINS},
     truth::sequence::Tally,
+    watch::Goal,
 };
 
 /// Runs it.
@@ -40,7 +41,7 @@ use crate::{
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Churn, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     let needs = if args.by == Manner::Resubscribe { Needs::Unsubscribe } else { Needs::Publish };
-    let ground = Ground::prepare(&args.common.target, args.connections_max(), needs)?;
+    let ground = Ground::prepare(&args.common.target, &args.common.output, args.connections_max(), needs)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -71,7 +72,8 @@ fn measure(args: &Churn, ground: &Ground, is_interrupted: &AtomicBool) -> Result
     let deadline = Instant::now() + args.duration;
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let mut joined = None;
-    let act = stage.measure(|_, publishers| {
+    let goal = Goal { time: Some(args.duration), ..Goal::default() };
+    let act = stage.measure_to(goal, |_, publishers| {
         thread::scope(|scope| {
             let visitors = scope.spawn(|| visitors.run(&is_over));
             let is_whole = publishers.run(&stream, &is_over);

@@ -34,6 +34,7 @@ use crate::{
         Report, figures,
         values::{HANDSHAKES, PER_CONNECT, Values},
     },
+    watch::Goal,
 };
 
 /// Runs it.
@@ -41,7 +42,7 @@ use crate::{
 /// # Errors
 /// Nothing was tried: no server, no group, not enough descriptors.
 pub fn run(args: &Connect, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections_total(), Needs::Publish)?;
+    let ground = Ground::prepare(&args.target, &args.output, args.connections_total(), Needs::Publish)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -71,7 +72,8 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let mut joined = None;
     let before = ground.read()?;
-    let act = stage.measure(|_, publishers| {
+    let goal = Goal { time: Some(args.duration), messages: None, connections: Some(plan.connects) };
+    let act = stage.measure_to(goal, |_, publishers| {
         thread::scope(|scope| {
             // The storm's own thread reads the clocks: a thread that has ended has none any more.
             let storm = scope.spawn(|| (storm.run(&is_over), ground.read()));
@@ -86,7 +88,7 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
     let mut values = ending.values(&act, ground);
     set_storm(&mut values, &storm);
     values.set_spent(&PER_CONNECT, &before.until(&after?), storm.opened as f64, ground.client_cpus);
-    values.set_memories(ending.memory, storm.open() + subscribers + 1);
+    values.set_footprints(ending.held, storm.open() + subscribers + 1);
     let scene = Scene {
         scenario: "connect",
         settings: settings(args),

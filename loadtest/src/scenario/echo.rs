@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, Scope, ScopedJoinHandle},
     time::{Duration, Instant},
@@ -26,6 +26,7 @@ use crate::{
         crew::{shares, wait_open},
         echo::{EchoWorker, Phase},
         error::OpenError,
+        hearing::Hearing,
         judge::Heard,
         progress::{LOOK_AGAIN, Progress},
         worker::Outcome,
@@ -33,6 +34,7 @@ use crate::{
     dialect::Needs,
     load::stream::Pace,
     report::{Report, figures},
+    watch::{Goal, View},
 };
 
 /// Runs it.
@@ -40,7 +42,8 @@ use crate::{
 /// # Errors
 /// Nothing was sent: no server, no connections, not enough descriptors.
 pub fn run(args: &Echo, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.common.target, args.connections.get(), Needs::Echo)?;
+    let ground =
+        Ground::prepare(&args.common.target, &args.common.output, args.connections.get(), Needs::Echo)?;
     let ran = thread::scope(|scope| measure(args, &ground, scope, is_interrupted));
     ground.end(ran)
 }
@@ -52,47 +55,54 @@ fn measure<'s>(
     is_interrupted: &'s AtomicBool,
 ) -> Result<Report, RunError> {
     let progress = Arc::new(Progress::new());
-    let memory_before = ground.memory()?;
-    let mut threads = Threads::open(args, ground, scope, &progress, is_interrupted)?;
-    let memory_connected = ground.memory()?;
+    let held_before = ground.footprint()?;
+    let connections = args.connections.get();
+    let (mut threads, ears) = ground
+        .watch
+        .opening(&progress, connections, || Threads::open(args, ground, scope, &progress, is_interrupted))?;
+    let held_connected = ground.footprint()?;
 
     if let Some(warm_up) = args.common.warm_up {
         progress.measure_from(u64::MAX);
-        threads.run(args, u64::MAX, warm_up);
+        ground.watch.warming(&progress, warm_up, || threads.run(args, u64::MAX, warm_up));
     }
     let warm_up_sent = threads.sent;
     let before = ground.read()?;
     let started_ns = progress.now_ns();
     progress.measure_from(started_ns);
-    threads.run(args, args.messages_each(), args.duration);
-    let spent = before.until(&ground.read()?);
-    // A server that has died in the run has no memory any more; the report says that it died.
-    let memory_after = ground.memory().ok().flatten();
+    let planned = args.messages_each() * connections as u64;
+    let goal = Goal { time: Some(args.duration), messages: Some(planned), connections: None };
+    let view = View { progress: &progress, hear: &|| ears.recent(), goal };
+    let (after, watched) = ground.watch.measuring(view, || {
+        threads.run(args, args.messages_each(), args.duration);
+        ground.read()
+    });
+    let spent = before.until(&after?);
+    let (rest, heard) = ears.end_phase();
+    watched.end(&rest);
+    // A server that has died in the run holds nothing any more; the report says that it died.
+    let held_after = ground.footprint().ok().flatten();
 
     let sent = threads.sent;
-    let (outcomes, heard): (Vec<_>, Vec<_>) = threads.join().into_iter().unzip();
+    let outcomes = threads.join();
     let act = Act {
         publishes: sent - warm_up_sent,
         elapsed_ns: progress.delivered_last_ns().saturating_sub(started_ns),
         spent,
-        heard: heard.iter().fold(Heard::default(), |mut sum, heard| {
-            sum.add(heard);
-            sum
-        }),
+        heard,
         is_whole: !progress.is_failed(),
     };
     let ending = Ending {
         publishes: sent,
         outcome: outcomes.into_iter().fold(Outcome::default(), Outcome::with),
-        connections: args.connections.get(),
-        memory: [memory_before, memory_connected, memory_after],
+        connections,
+        held: [held_before, held_connected, held_after],
         closed_first: progress.closed_first().map(str::to_owned),
         failure: progress.failure(),
         is_interrupted: is_interrupted.load(SeqCst),
     };
     let mut values = ending.values(&act, ground);
     values.set("sent", sent as f64);
-    let planned = args.messages_each() * args.connections.get() as u64;
     let short = ending.short(act.publishes, planned, "messages");
     let scene = Scene {
         scenario: "echo",
@@ -105,12 +115,35 @@ fn measure<'s>(
 
 /// The threads that hold the connections.
 struct Threads<'s> {
-    handles: Vec<ScopedJoinHandle<'s, (Outcome, Heard)>>,
+    handles: Vec<ScopedJoinHandle<'s, Outcome>>,
     /// With the part of all connections that each holds.
     phases: Vec<(Sender<Phase>, f64)>,
     /// How much each has sent in all its phases, after each phase.
     done: Receiver<u64>,
     sent: u64,
+}
+
+/// A way to ask the threads what they have heard.
+struct Ears {
+    asks: Vec<Sender<Sender<Heard>>>,
+    hearing: Hearing,
+}
+
+impl Ears {
+    fn recent(&self) -> Heard {
+        self.hearing.recent(|answer| self.ask(answer))
+    }
+
+    fn end_phase(&self) -> (Heard, Heard) {
+        self.hearing.end_phase(|answer| self.ask(answer))
+    }
+
+    fn ask(&self, answer: &Sender<Heard>) {
+        for ask in &self.asks {
+            // Only a panic ends a thread early; its message stands above.
+            let _ = ask.send(answer.clone());
+        }
+    }
 }
 
 impl<'s> Threads<'s> {
@@ -121,22 +154,23 @@ impl<'s> Threads<'s> {
         scope: &'s Scope<'s, '_>,
         progress: &Arc<Progress>,
         is_interrupted: &'s AtomicBool,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Ears), OpenError> {
         let connections = args.connections.get();
         let threads = ground.threads(args.common.threads(), connections);
         let ((opened, openings), (finished, done)) = (channel(), channel());
-        let (mut handles, mut phases) = (Vec::new(), Vec::new());
+        let (mut handles, mut phases, mut asks) = (Vec::new(), Vec::new(), Vec::new());
         for share in shares(connections, threads) {
-            let (sender, todo) = channel();
+            let ((sender, todo), (ask, asked)) = (channel(), channel());
+            asks.push(ask);
             let (progress, opened, finished) = (Arc::clone(progress), opened.clone(), finished.clone());
             phases.push((sender, share.len() as f64 / connections as f64));
             handles.push(scope.spawn(move || {
-                let opening = EchoWorker::open(&ground.opener, share, progress);
+                let opening = EchoWorker::open(&ground.opener, share, progress, asked);
                 work(opening, &opened, &todo, &finished, is_interrupted)
             }));
         }
         wait_open(&openings, threads, progress, is_interrupted)?;
-        Ok(Self { handles, phases, done, sent: 0 })
+        Ok((Self { handles, phases, done, sent: 0 }, Ears { asks, hearing: Hearing::default() }))
     }
 
     /// Has them all send, and waits until they are done.
@@ -168,7 +202,7 @@ impl<'s> Threads<'s> {
         }
     }
 
-    fn join(self) -> Vec<(Outcome, Heard)> {
+    fn join(self) -> Vec<Outcome> {
         drop(self.phases);
         self.handles.into_iter().filter_map(|handle| handle.join().ok()).collect()
     }
@@ -180,22 +214,27 @@ fn work(
     phases: &Receiver<Phase>,
     finished: &Sender<u64>,
     is_interrupted: &AtomicBool,
-) -> (Outcome, Heard) {
+) -> Outcome {
     let mut worker = match opening {
         Ok(worker) => worker,
         Err(error) => {
             // The run ends before anything is sent; nobody asks for this outcome.
             drop(opened.send(Err(error)));
-            return Default::default();
+            return Outcome::default();
         }
     };
     drop(opened.send(Ok(())));
-    for phase in phases {
-        worker.run(&phase, &|| is_interrupted.load(SeqCst));
-        // Nobody asks any more once the run has failed elsewhere.
-        let _ = finished.send(worker.sent());
+    loop {
+        match phases.recv_timeout(LOOK_AGAIN) {
+            Ok(phase) => {
+                worker.run(&phase, &|| is_interrupted.load(SeqCst));
+                // Nobody asks any more once the run has failed elsewhere.
+                let _ = finished.send(worker.sent());
+            }
+            Err(RecvTimeoutError::Timeout) => worker.answer(),
+            Err(RecvTimeoutError::Disconnected) => return worker.outcome(),
+        }
     }
-    worker.outcome()
 }
 
 fn settings(args: &Echo) -> Vec<(&'static str, serde_json::Value)> {

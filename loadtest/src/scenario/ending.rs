@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::{ground::Ground, stage::Act};
 use crate::{
     client::worker::Outcome,
-    measure::process::Memory,
+    measure::footprint::Footprint,
     report::{
         Report,
         figures::Section,
+        series::Series,
         values::{LASTS, LATENCIES, PER_FRAME, Values},
     },
 };
@@ -28,7 +29,7 @@ pub struct Ending {
     /// Receiving connections.
     pub connections: usize,
     /// Before anybody connected, with all connected, and at the end.
-    pub memory: [Option<Memory>; 3],
+    pub held: [Option<Footprint>; 3],
     /// How the first connection was closed that was.
     pub closed_first: Option<String>,
     /// What went wrong.
@@ -61,7 +62,7 @@ impl Ending {
         values.set_latency(&act.heard.latency_ns, &LATENCIES);
         values.set_latency(&act.heard.last_ns, &LASTS);
         values.set_spent(&PER_FRAME, &act.spent, measured as f64, ground.client_cpus);
-        values.set_memories(self.memory, self.connections);
+        values.set_footprints(self.held, self.connections);
         values
     }
 
@@ -88,6 +89,7 @@ impl Ending {
             values,
             tally: self.outcome.tally,
             closes: self.outcome.closes,
+            series: Series::default(),
             tables: Vec::new(),
             notes,
             judgements: Vec::new(),

@@ -28,7 +28,8 @@ use crate::{
 /// # Errors
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Fanout, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.common.target, args.connections(), Needs::Publish)?;
+    let ground =
+        Ground::prepare(&args.common.target, &args.common.output, args.connections(), Needs::Publish)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }

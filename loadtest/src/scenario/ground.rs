@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 
 use super::server::{Server, ServerError, default_program};
 use crate::{
-    args::target::Target,
+    args::{output::Output, target::Target},
     client::{
         connection::Opener,
         endpoint::{Endpoint, EndpointError},
@@ -19,10 +19,12 @@ use crate::{
     measure::{
         affinity::CpuList,
         descriptors::{TooFewDescriptors, raise_limit},
-        process::{Memory, Process},
+        footprint::Footprint,
+        process::Process,
         reading::{Clocks, Reading},
     },
     report::{Report, require::RequirementError},
+    watch::{Display, Watch},
 };
 
 /// A server that can be loaded and watched.
@@ -31,6 +33,10 @@ pub struct Ground {
     server: Option<Server>,
     observed: Option<Process>,
     clocks: Clocks,
+    /// What it was called on the command line.
+    name: String,
+    /// Sees what happens on it.
+    pub watch: Watch,
     /// Opens connections to it.
     pub opener: Opener,
     /// How many CPUs this program may use.
@@ -44,7 +50,12 @@ impl Ground {
     ///
     /// # Errors
     /// No server, a URL that is none, not enough descriptors.
-    pub fn prepare(target: &Target, connections: usize, needs: Needs) -> Result<Self, RunError> {
+    pub fn prepare(
+        target: &Target,
+        output: &Output,
+        connections: usize,
+        needs: Needs,
+    ) -> Result<Self, RunError> {
         let dialect = Dialect::load(&target.dialect)?;
         dialect.check(needs)?;
         raise_limit(connections)?;
@@ -64,8 +75,11 @@ impl Ground {
             Clocks::new(observed, target.pin_server.as_ref().unwrap_or(&current)).map_err(RunError::Proc)?;
         let endpoint = endpoint(target, server.as_ref())?;
         let opener = Opener::new(endpoint, dialect).map_err(RunError::Proc)?;
-        let is_client_pinned = target.pin_client.is_some();
-        Ok(Self { server, observed, clocks, opener, client_cpus: current.cpus().len(), is_client_pinned })
+        let (client_cpus, is_client_pinned) = (current.cpus().len(), target.pin_client.is_some());
+        let display = Display::on_stderr(output.quiet);
+        let watch = Watch::new(clocks.clone(), observed, client_cpus, output.interval, display);
+        let name = name(target);
+        Ok(Self { server, observed, clocks, name, watch, opener, client_cpus, is_client_pinned })
     }
 
     /// Reads all clocks now.
@@ -76,12 +90,12 @@ impl Ground {
         self.clocks.read().map_err(RunError::Proc)
     }
 
-    /// The server's memory now, if it is observed.
+    /// What the server holds now, if it is observed.
     ///
     /// # Errors
     /// /proc cannot be read, or the server is gone.
-    pub fn memory(&self) -> Result<Option<Memory>, RunError> {
-        self.observed.map(|process| process.memory().map_err(RunError::Proc)).transpose()
+    pub fn footprint(&self) -> Result<Option<Footprint>, RunError> {
+        self.observed.map(|process| Footprint::of(process).map_err(RunError::Proc)).transpose()
     }
 
     /// Threads that hold connections: one per CPU this program may use, less one for the server.
@@ -91,19 +105,34 @@ impl Ground {
         wanted.unwrap_or(spare.max(1)).min(connections)
     }
 
-    /// Adds to what a scenario has shown how the server ended, if it did.
+    /// Adds to what a scenario has shown how it went, and how the server ended if it did.
     ///
     /// # Errors
     /// Those of `ran`.
     pub fn end(mut self, ran: Result<Report, RunError>) -> Result<Report, RunError> {
+        let series = self.watch.end();
         let wait = if ran.as_ref().is_ok_and(Report::is_clean) { Duration::ZERO } else { ENDING_WAIT };
-        match (ran, self.server.as_mut().and_then(|server| server.ended(wait))) {
-            (Ok(report), Some(status)) => Ok(report.with_failure(format!("the server ended ({status})"))),
-            (Err(error), Some(status)) => {
-                Err(RunError::ServerEnded { status: status.to_string(), error: Box::new(error) })
+        let ended =
+            self.server.as_mut().and_then(|server| server.ended(wait)).map(|status| status.to_string());
+        match (ran, ended.or_else(|| self.gone())) {
+            (Ok(report), ended) => {
+                let report = report.with_series(series).with_setting("server", self.name.into());
+                Ok(match ended {
+                    Some(how) => report
+                        .with_failure(format!("the server ended ({how})"))
+                        .with_note(ENDED_NOTE.to_owned()),
+                    None => report,
+                })
             }
-            (ran, None) => ran,
+            (Err(error), Some(status)) => Err(RunError::ServerEnded { status, error: Box::new(error) }),
+            (Err(error), None) => Err(error),
         }
+    }
+
+    /// Whether a server that was not started here is there no more.
+    fn gone(&self) -> Option<String> {
+        let is_gone = self.server.is_none() && self.observed.is_some_and(|process| !process.is_alive());
+        is_gone.then(|| "its process is gone".to_owned())
     }
 }
 
@@ -160,6 +189,22 @@ fn endpoint(target: &Target, server: Option<&Server>) -> Result<Endpoint, Endpoi
         None => endpoint,
     })
 }
+
+/// For who reads the report, what was loaded.
+fn name(target: &Target) -> String {
+    match (&target.url, &target.server) {
+        (Some(url), _) => url.clone(),
+        (None, program) => {
+            let program = program.clone().unwrap_or_else(default_program);
+            // Where it was built says nothing about it.
+            let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+            [name].into_iter().chain(target.server_args.iter().cloned()).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+/// Connections whose end is not looked at any more are not counted.
+const ENDED_NOTE: &str = "the run ended with the server: `closed` counts the connections that were seen to end until then, no others";
 
 /// Between the first thing seen of a server that dies and its end.
 const ENDING_WAIT: Duration = Duration::from_millis(500);

@@ -30,6 +30,7 @@ use crate::{
         Report, figures,
         values::{PER_CONNECTION_S, Values},
     },
+    watch::{Goal, View},
 };
 
 /// Runs it.
@@ -37,7 +38,7 @@ use crate::{
 /// # Errors
 /// Nothing was held: no server, no connections, not enough descriptors.
 pub fn run(args: &Idle, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, args.connections.get(), Needs::Nothing)?;
+    let ground = Ground::prepare(&args.target, &args.output, args.connections.get(), Needs::Nothing)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -49,15 +50,23 @@ fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let mut audience = Audience::of_one(args.topic.as_deref().unwrap_or_default(), connections, threads, 0);
     audience.topics_each = usize::from(args.topic.is_some());
     let audience = Arc::new(audience);
-    let memory_before = ground.memory()?;
-    let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
-    let memory_connected = ground.memory()?;
+    let held_before = ground.footprint()?;
+    let crew = ground.watch.opening(&progress, connections, || {
+        Crew::open(&ground.opener, &audience, &progress, is_interrupted)
+    })?;
+    let held_connected = ground.footprint()?;
 
     let before = ground.read()?;
-    hold(args, &progress, is_interrupted);
-    let spent = before.until(&ground.read()?);
-    // A server that has died in the run has no memory any more; the report says that it died.
-    let memory_after = ground.memory().ok().flatten();
+    let goal = Goal { time: Some(args.duration), ..Goal::default() };
+    let view = View { progress: &progress, hear: &|| crew.recent(), goal };
+    let (after, watched) = ground.watch.measuring(view, || {
+        hold(args, &progress, is_interrupted);
+        ground.read()
+    });
+    let spent = before.until(&after?);
+    watched.end(&crew.recent());
+    // A server that has died in the run holds nothing any more; the report says that it died.
+    let held_after = ground.footprint().ok().flatten();
     let outcome = crew.finish(Vec::new());
 
     let mut values = Values::default();
@@ -68,12 +77,12 @@ fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     values.set("elapsed", spent.elapsed.as_secs_f64() * 1e9);
     let connection_seconds = connections as f64 * spent.elapsed.as_secs_f64();
     values.set_spent(&PER_CONNECTION_S, &spent, connection_seconds, ground.client_cpus);
-    values.set_memories([memory_before, memory_connected, memory_after], connections);
+    values.set_footprints([held_before, held_connected, held_after], connections);
     let ending = Ending {
         publishes: 0,
         outcome,
         connections,
-        memory: [memory_before, memory_connected, memory_after],
+        held: [held_before, held_connected, held_after],
         closed_first: progress.closed_first().map(str::to_owned),
         failure: progress.failure(),
         is_interrupted: is_interrupted.load(SeqCst),

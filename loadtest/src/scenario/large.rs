@@ -33,7 +33,12 @@ use crate::{
 /// # Errors
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Large, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.common.target, args.subscribers.get() + 1, Needs::Publish)?;
+    let ground = Ground::prepare(
+        &args.common.target,
+        &args.common.output,
+        args.subscribers.get() + 1,
+        Needs::Publish,
+    )?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }

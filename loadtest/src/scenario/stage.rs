@@ -20,7 +20,8 @@ use super::{
 use crate::{
     client::{audience::Audience, crew::Crew, judge::Heard, progress::Progress, publisher::Publishers},
     load::{popularity::Popularity, stream::Stream},
-    measure::{process::Memory, reading::Spent},
+    measure::{footprint::Footprint, reading::Spent},
+    watch::{Goal, View},
 };
 
 /// All that takes part.
@@ -34,8 +35,8 @@ pub struct Stage<'g> {
     /// Who publishes.
     pub publishers: Publishers,
     is_interrupted: &'g AtomicBool,
-    memory_before: Option<Memory>,
-    memory_connected: Option<Memory>,
+    held_before: Option<Footprint>,
+    held_connected: Option<Footprint>,
     connections: usize,
 }
 
@@ -82,9 +83,11 @@ impl<'g> Stage<'g> {
         is_interrupted: &'g AtomicBool,
     ) -> Result<Self, RunError> {
         let (audience, progress) = (Arc::new(audience), Arc::new(Progress::new()));
-        let memory_before = ground.memory()?;
-        let crew = Crew::open(&ground.opener, &audience, &progress, is_interrupted)?;
-        let memory_connected = ground.memory()?;
+        let held_before = ground.footprint()?;
+        let crew = ground.watch.opening(&progress, audience.connections, || {
+            Crew::open(&ground.opener, &audience, &progress, is_interrupted)
+        })?;
+        let held_connected = ground.footprint()?;
         let publishers = Publishers::open(&ground.opener, publishers, &audience, popularity, &progress)?;
         Ok(Self {
             ground,
@@ -92,8 +95,8 @@ impl<'g> Stage<'g> {
             crew,
             publishers,
             is_interrupted,
-            memory_before,
-            memory_connected,
+            held_before,
+            held_connected,
             connections: audience.connections,
         })
     }
@@ -107,7 +110,9 @@ impl<'g> Stage<'g> {
         let delivered_before = progress.delivered();
         let is_warm = || Instant::now() >= end && progress.delivered() > delivered_before;
         let endless = Stream { publishes_max: u64::MAX, ..*stream };
-        self.publishers.run(&endless, &|| is_interrupted.load(SeqCst) || is_warm());
+        self.ground.watch.warming(&progress, time, || {
+            self.publishers.run(&endless, &|| is_interrupted.load(SeqCst) || is_warm())
+        });
         self.publishers.count()
     }
 
@@ -119,7 +124,9 @@ impl<'g> Stage<'g> {
         let deadline = Instant::now() + time;
         let is_interrupted = self.is_interrupted;
         let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
-        self.measure(|_, publishers| publishers.run(stream, &is_over))
+        let messages = (stream.publishes_max < u64::MAX).then_some(stream.publishes_max);
+        let goal = Goal { time: Some(time), messages, connections: None };
+        self.measure_to(goal, |_, publishers| publishers.run(stream, &is_over))
     }
 
     /// Measures whatever is done meanwhile; what it answers says whether all has arrived.
@@ -127,19 +134,36 @@ impl<'g> Stage<'g> {
     /// # Errors
     /// The server cannot be observed.
     pub fn measure(&mut self, run: impl FnOnce(&Crew, &mut Publishers) -> bool) -> Result<Act, RunError> {
+        self.measure_to(Goal::default(), run)
+    }
+
+    /// The same where it is known when that ends.
+    ///
+    /// # Errors
+    /// The server cannot be observed.
+    pub fn measure_to(
+        &mut self,
+        goal: Goal,
+        run: impl FnOnce(&Crew, &mut Publishers) -> bool,
+    ) -> Result<Act, RunError> {
         // What was heard before is of the last phase.
-        drop(self.crew.phase());
+        drop(self.crew.end_phase());
         let publishes_before = self.publishers.count();
         let before = self.ground.read()?;
         let started_ns = self.progress.now_ns();
         self.progress.measure_from(started_ns);
-        let is_whole = run(&self.crew, &mut self.publishers);
-        let spent = before.until(&self.ground.read()?);
+        let Self { ground, progress, crew, publishers, .. } = self;
+        let view = View { progress, hear: &|| crew.recent(), goal };
+        let run = || (run(crew, publishers), ground.read());
+        let ((is_whole, after), watched) = ground.watch.measuring(view, run);
+        let spent = before.until(&after?);
+        let (rest, heard) = crew.end_phase();
+        watched.end(&rest);
         Ok(Act {
             publishes: self.publishers.count() - publishes_before,
             elapsed_ns: self.progress.delivered_last_ns().saturating_sub(started_ns),
             spent,
-            heard: self.crew.phase(),
+            heard,
             is_whole: is_whole && !self.progress.is_failed(),
         })
     }
@@ -160,13 +184,13 @@ impl<'g> Stage<'g> {
     /// The same where others than the publishers have published.
     #[must_use]
     pub fn end_of(self, published: Vec<u64>) -> Ending {
-        // A server that has died in the run has no memory any more; the report says that it died.
-        let memory_after = self.ground.memory().ok().flatten();
+        // A server that has died in the run holds nothing any more; the report says that it died.
+        let held_after = self.ground.footprint().ok().flatten();
         Ending {
             publishes: published.iter().sum(),
             outcome: self.crew.finish(published),
             connections: self.connections,
-            memory: [self.memory_before, self.memory_connected, memory_after],
+            held: [self.held_before, self.held_connected, held_after],
             closed_first: self.progress.closed_first().map(str::to_owned),
             failure: self.progress.failure(),
             is_interrupted: self.is_interrupted.load(SeqCst),

@@ -29,7 +29,7 @@ use crate::{
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Topics, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     let connections = args.subscribers.get() + usize::from(args.publishers);
-    let ground = Ground::prepare(&args.common.target, connections, Needs::Topics)?;
+    let ground = Ground::prepare(&args.common.target, &args.common.output, connections, Needs::Topics)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
