@@ -6,16 +6,16 @@
 //! Source  none
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
 };
 
 use loadtest::{
-    args::{Cli, Task, compare::Compare},
+    args::{Cli, Task, compare::Compare, output::Output},
     compare,
-    report::Report,
+    report::{Report, html::page},
     scenario,
 };
 use signal_hook::{
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
     match task {
         Task::Scenario(scenario) => match scenario::run(&scenario, &is_interrupted) {
-            Ok(report) => finish(&report.judged(&requirements), scenario.output().json.as_deref()),
+            Ok(report) => finish(&named(report.judged(&requirements), scenario.output()), scenario.output()),
             Err(error) => fail(&error.to_string()),
         },
         Task::Compare(args) => compare(&args, &is_interrupted),
@@ -63,13 +63,21 @@ fn compare(args: &Compare, is_interrupted: &AtomicBool) -> ExitCode {
     }
 }
 
-fn finish(report: &Report, json: Option<&Path>) -> ExitCode {
+/// Says which profile it was.
+fn named(report: Report, output: &Output) -> Report {
+    match &output.profile {
+        Some(path) => report.with_setting("profile", path.display().to_string().into()),
+        None => report,
+    }
+}
+
+fn finish(report: &Report, output: &Output) -> ExitCode {
     print!("{report}");
-    if let Some(path) = json {
-        let written =
-            serde_json::to_vec_pretty(report).map_err(Into::into).and_then(|json| fs::write(path, json));
+    let json = || serde_json::to_vec_pretty(report).map_err(Into::into);
+    let html = || Ok(page(report).into_bytes());
+    for written in [write(output.json.as_deref(), json), write(output.report.as_deref(), html)] {
         if let Err(error) = written {
-            return fail(&format!("{}: {error}", path.display()));
+            return fail(&error);
         }
     }
     // What the user requires comes first: who asks for lost==0 asks for this exit code.
@@ -79,6 +87,12 @@ fn finish(report: &Report, json: Option<&Path>) -> ExitCode {
         (true, true, true) => ExitCode::from(INTERRUPTED),
         (true, true, false) => ExitCode::SUCCESS,
     }
+}
+
+/// Writes a file, if it is asked for.
+fn write(path: Option<&Path>, bytes: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    bytes().and_then(|bytes| fs::write(path, bytes)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn fail(error: &str) -> ExitCode {

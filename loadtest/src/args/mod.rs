@@ -18,11 +18,14 @@ pub mod idle;
 pub mod large;
 mod numbers;
 pub mod output;
+mod profile;
 pub mod slow;
 pub mod target;
 pub mod topics;
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use std::{env, ffi::OsString, fs};
+
+use clap::{Command, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::report::{
     figures::{self, Section},
@@ -113,7 +116,10 @@ impl Cli {
     /// Reads this program's command line; ends the process if it is wrong, or asks for help.
     #[must_use]
     pub fn parse_or_exit() -> (Task, Vec<Requirement>) {
-        let task = Self::parse().task();
+        let task = match Self::read(env::args_os().collect()) {
+            Ok(cli) => cli.task(),
+            Err(error) => error.exit(),
+        };
         let requirements = match &task {
             Task::Scenario(scenario) => scenario.requirements(),
             Task::Compare(_) => Ok(Vec::new()),
@@ -122,6 +128,20 @@ impl Cli {
             Ok(requirements) => (task, requirements),
             Err(error) => Self::command().error(ErrorKind::ValueValidation, error).exit(),
         }
+    }
+
+    /// Reads a command line, the first word of which is the program; a profile is put into it.
+    ///
+    /// # Errors
+    /// It is wrong, or asks for help.
+    pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let arguments = profile::expand(arguments, &command, |path| fs::read_to_string(path))
+            .map_err(|error| command.error(ErrorKind::ValueValidation, error))?;
+        if let Some(error) = strange_scenario(&arguments, &mut command) {
+            return Err(error);
+        }
+        Self::try_parse_from(arguments)
     }
 
     /// What was asked for: without a name it is the scenario `fanout`.
@@ -187,12 +207,30 @@ impl Scenario {
     }
 }
 
+/// A first word that is none of the scenarios, since nothing else can stand there.
+fn strange_scenario(arguments: &[OsString], command: &mut Command) -> Option<clap::Error> {
+    let name = arguments.get(1)?.to_str().filter(|first| !first.starts_with('-') && *first != "help")?;
+    let names: Vec<_> = command.get_subcommands().map(|known| known.get_name().to_owned()).collect();
+    if names.iter().any(|known| known == name) {
+        return None;
+    }
+    let nearest = profile::nearest(name, names.iter().map(String::as_str)).unwrap_or_default();
+    let text =
+        format!("there is no scenario '{name}': did you mean '{nearest}'?\nScenarios: {}", names.join(", "));
+    Some(command.error(ErrorKind::InvalidSubcommand, text))
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   loadtest
       our server, 1,000 subscribers, 2,000 publishes
   loadtest fanout --help
       each scenario has examples of its own
+  loadtest --profile loadtest/profiles/fanout.toml --rate 500
+      options from a file: scenario = \"fanout\", subscribers = 200, require = [\"lost==0\"], each name with - or _;
+      server-args = [\"--driver\", \"epoll\"] is for the server; what is given on the command line wins
+  loadtest fanout --duration 60 --report fanout.html --json fanout.json
+      a page with plots, and all figures for programs
 
 Exit codes:
   0  every message arrived once, in order and unchanged, no connection was closed, all requirements are met
@@ -225,6 +263,18 @@ mod tests {
     #[test]
     fn options_before_a_scenario_are_refused_and_not_forgotten() {
         assert!(parse("loadtest --subscribers 7 fanout").is_err());
+    }
+
+    #[test]
+    fn a_strange_scenario_is_told_which_there_are() {
+        let error = |line: &str| Cli::read(line.split(' ').map(OsString::from).collect()).unwrap_err();
+        let said = error("loadtest bogus --rate 5").to_string();
+        assert!(said.contains("there is no scenario 'bogus'"), "{said}");
+        for command in Cli::command().get_subcommands() {
+            assert!(said.contains(command.get_name()), "{said}");
+        }
+        assert!(error("loadtest fanuot").to_string().contains("did you mean 'fanout'?"));
+        assert_eq!(error("loadtest help").kind(), ErrorKind::DisplayHelp);
     }
 
     #[test]

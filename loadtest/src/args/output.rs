@@ -23,6 +23,10 @@ pub struct Output {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    /// Options from a TOML file; those given here win. `loadtest --help` shows one
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+
     /// Seconds between two rows of the series in --json and --report
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     pub interval: Duration,

@@ -1,12 +1,13 @@
 //! Reports: the figures of a run, for people and as JSON.
 //!
 //! In      what a scenario has measured
-//! Out     lines of text, one JSON object, and whether the run is a success
+//! Out     lines of text, one JSON object, a page, and whether the run is a success
 //! Bounds  none
 //! Source  none
 
 pub mod curve;
 pub mod figures;
+pub mod html;
 mod json;
 pub mod require;
 pub mod series;
@@ -113,6 +114,22 @@ impl Report {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failure.is_none() && self.is_measured && self.tally.is_clean() && self.closes.count() == 0
+    }
+
+    /// Why it is not clean.
+    #[must_use]
+    pub fn what_failed(&self) -> Option<String> {
+        if self.is_clean() {
+            return None;
+        }
+        Some(match &self.failure {
+            Some(failure) => failure.clone(),
+            None if !self.is_measured => "nothing was measured".to_owned(),
+            None if !self.tally.is_clean() => {
+                "not every message arrived once, in order and unchanged".to_owned()
+            }
+            None => "the server ended connections that were to stay".to_owned(),
+        })
     }
 
     /// Whether the figures are all that the user requires.

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     fn point(second: u64) -> Point {
-        let latency_ns = (second % 3 > 0).then_some([second, 2 * second, 3 * second]);
+        let latency_ns = (!second.is_multiple_of(3)).then_some([second, 2 * second, 3 * second]);
         Point {
             elapsed_ns: second * 1_000_000_000,
             time_ns: 1_000_000_000,

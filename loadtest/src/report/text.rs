@@ -35,14 +35,9 @@ impl fmt::Display for Report {
         for note in &self.notes {
             line(out, "note", note)?;
         }
-        match &self.failure {
-            Some(failure) => line(out, "FAILED", failure),
-            None if self.is_clean() => Ok(()),
-            None if !self.is_measured => line(out, "FAILED", "nothing was measured"),
-            None if !self.tally.is_clean() => {
-                line(out, "FAILED", "not every message arrived once, in order and unchanged")
-            }
-            None => line(out, "FAILED", "the server ended connections that were to stay"),
+        match self.what_failed() {
+            Some(failure) => line(out, "FAILED", &failure),
+            None => Ok(()),
         }
     }
 }
@@ -75,7 +70,7 @@ fn setting(name: &str, value: &Value) -> String {
 
 const TITLE_WIDTH: usize = 10;
 
-const BOTTLENECK: &str = "this program was the bottleneck: figures marked * are its own, not the server's; give \
+pub(super) const BOTTLENECK: &str = "this program was the bottleneck: figures marked * are its own, not the server's; give \
                           it more CPUs (--threads, --pin-client), or less to do (--rate)";
 
 #[cfg(test)]

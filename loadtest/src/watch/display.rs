@@ -25,6 +25,19 @@ enum Kind {
     Lines(Mutex<Lines>),
 }
 
+/// How a phase stands.
+pub(super) struct Now {
+    pub(super) elapsed: Duration,
+    /// 0 to 1.
+    pub(super) done: f64,
+    /// At most.
+    pub(super) left: Option<Duration>,
+    /// Connections.
+    pub(super) open: u64,
+    /// Deliveries per second, since the last look.
+    pub(super) per_s: f64,
+}
+
 struct Lines {
     every: Duration,
     last: Instant,
@@ -58,22 +71,15 @@ impl Display {
         self.show(done, || format!("warming up: {delivered} delivered, {} left", seconds(left)));
     }
 
-    pub(super) fn measuring(
-        &self,
-        elapsed: Duration,
-        done: f64,
-        left: Option<Duration>,
-        open: u64,
-        heard: &Heard,
-    ) {
-        self.show(done, || {
-            let mut text = format!("measuring: {}, {open} connections", seconds(elapsed));
+    pub(super) fn measuring(&self, now: &Now, heard: &Heard) {
+        self.show(now.done, || {
+            let mut text = format!("measuring: {}, {} connections", seconds(now.elapsed), now.open);
             if !heard.latency_ns.is_empty() {
                 let quantile = |q| Unit::Time.write(heard.latency_ns.value_at_quantile(q) as f64);
-                let (count, p50, p99) = (heard.latency_ns.len(), quantile(0.5), quantile(0.99));
-                text += &format!(", {count} delivered since the last look, p50 {p50}, p99 {p99}");
+                let (p50, p99) = (quantile(0.5), quantile(0.99));
+                text += &format!(", {:.0} delivered/s, p50 {p50}, p99 {p99}", now.per_s);
             }
-            match left {
+            match now.left {
                 Some(left) => text + &format!(", at most {} left", seconds(left)),
                 None => text,
             }
@@ -88,10 +94,11 @@ impl Display {
     }
 
     fn show(&self, done: f64, text: impl FnOnce() -> String) {
+        let done = done.clamp(0.0, 1.0);
         match &self.0 {
             Kind::Quiet => {}
             Kind::Bar(bar) => {
-                // A float above the range becomes the range's end.
+                // At most `BAR_STEPS`.
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                 bar.set_position((done * BAR_STEPS as f64) as u64);
                 bar.set_message(text());
@@ -108,7 +115,7 @@ impl Lines {
         }
         self.last = Instant::now();
         // Nobody reads a closed pipe; the run goes on.
-        drop(writeln!(self.out, "loadtest: {:3.0} % {}", done.min(1.0) * 100.0, text()));
+        drop(writeln!(self.out, "loadtest: {:3.0} % {}", done * 100.0, text()));
     }
 }
 

@@ -83,15 +83,17 @@ impl Watch {
 
     /// Does what opens so many connections.
     pub fn opening<T>(&self, progress: &Progress, connections: usize, open: impl FnOnce() -> T) -> T {
-        let show = |()| self.display.opening(progress.opened(), connections as u64);
-        self.beside(SHOW_EVERY, (), |state| show(*state), open).0
+        let show = |_: &mut ()| self.display.opening(progress.opened(), connections as u64);
+        self.beside(SHOW_EVERY, (), show, open).0
     }
 
     /// Does what warms up for so long.
     pub fn warming<T>(&self, progress: &Progress, time: Duration, warm_up: impl FnOnce() -> T) -> T {
         let (start, delivered_before) = (Instant::now(), progress.delivered());
-        let show = |()| self.display.warming(start.elapsed(), time, progress.delivered() - delivered_before);
-        self.beside(SHOW_EVERY, (), |state| show(*state), warm_up).0
+        let show = |_: &mut ()| {
+            self.display.warming(start.elapsed(), time, progress.delivered() - delivered_before);
+        };
+        self.beside(SHOW_EVERY, (), show, warm_up).0
     }
 
     /// Does what is measured. `Watched` is to be told what was heard since its last look.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{View, Watch};
+use super::{View, Watch, display::Now};
 use crate::{
     client::{judge::Heard, progress::Progress},
     measure::{footprint::tcp_buffer_bytes, reading::Reading},
@@ -25,6 +25,7 @@ pub(super) struct Sampler<'w> {
     last: Counters,
     /// What was heard since.
     heard: Heard,
+    looked: Instant,
     due: Instant,
     cpu: Duration,
 }
@@ -56,8 +57,8 @@ impl<'w> Sampler<'w> {
     pub(super) fn new(watch: &'w Watch, progress: &Progress, start: Instant) -> Self {
         let last = Counters::read(watch, progress);
         let phase = Start { at: last.at, published: last.published, opened: progress.opened() };
-        let due = last.at + watch.interval;
-        Self { watch, start, phase, last, heard: Heard::default(), due, cpu: Duration::ZERO }
+        let (looked, due) = (last.at, last.at + watch.interval);
+        Self { watch, start, phase, last, heard: Heard::default(), looked, due, cpu: Duration::ZERO }
     }
 
     /// Looks at what has happened, shows it, and keeps it when it is time.
@@ -82,7 +83,9 @@ impl<'w> Sampler<'w> {
         Watched { sampler: self, counters, levels }
     }
 
-    fn show(&self, view: &View<'_>, heard: &Heard) {
+    fn show(&mut self, view: &View<'_>, heard: &Heard) {
+        let looked = std::mem::replace(&mut self.looked, Instant::now());
+        let per_s = heard.latency_ns.len() as f64 / self.looked.duration_since(looked).as_secs_f64();
         let (elapsed, goal) = (self.phase.at.elapsed(), view.goal);
         let share = |done: f64, of: f64| if of > 0.0 { done / of } else { 0.0 };
         let shares = [
@@ -94,7 +97,8 @@ impl<'w> Sampler<'w> {
         ];
         let done = shares.into_iter().flatten().fold(0.0, f64::max).min(1.0);
         let left = goal.time.map(|time| time.saturating_sub(elapsed));
-        self.watch.display.measuring(elapsed, done, left, view.progress.open(), heard);
+        let now = Now { elapsed, done, left, open: view.progress.open(), per_s };
+        self.watch.display.measuring(&now, heard);
     }
 
     /// What there is at this moment, whatever was before.

@@ -143,9 +143,11 @@ fn an_interrupt_ends_each_scenario_with_its_report() {
 
 #[test]
 fn an_interrupt_ends_with_the_report_of_what_was_delivered() {
+    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupted.json");
     let (url, published) = start_watched(Fault::None);
     let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["--url", &url, "--subscribers", "3", "--messages", "100000000"])
+        .args(["--url", &url, "--subscribers", "3", "--messages", "100000000", "--interval", "0.1"])
+        .args(["--json", json.to_str().unwrap()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -157,6 +159,11 @@ fn an_interrupt_ends_with_the_report_of_what_was_delivered() {
     assert_eq!(output.status.code(), Some(130));
     let stdout = text(&output.stdout);
     assert!(stdout.contains("lost 0") && stdout.contains("interrupted after"), "{stdout}");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let rows = report["series"]["rows"].as_array().unwrap().iter();
+    let delivered: f64 = rows.map(|row| row[1].as_f64().unwrap()).sum();
+    assert_eq!(report["series"]["columns"][1]["name"], "delivered");
+    assert_eq!(report["figures"]["delivered"]["value"].as_f64(), Some(delivered));
 }
 
 #[test]
@@ -167,4 +174,19 @@ fn a_server_that_ends_in_the_run_is_named() {
     assert_ne!(output.status.code(), Some(0));
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains("the server ended (exit status: 3)"), "{said}");
+}
+
+#[test]
+fn a_server_that_dies_under_load_leaves_a_report_that_says_what_closed_is_worth() {
+    let line = format!("listening on {}", start(Fault::Stall));
+    // Long enough to be loaded, and over before patience and what is waited for its end are.
+    let program = script("dying-late.sh", &line, "sleep 1; exit 3");
+    let output = loadtest(&["--server", program.to_str().unwrap()]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}{}", text(&output.stderr));
+    assert!(
+        stdout.contains("FAILED     the server ended (exit status: 3); nothing was delivered"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("`closed` counts the connections that were seen to end until then"), "{stdout}");
 }

@@ -9,3 +9,4 @@ mod idle;
 mod run;
 mod server;
 mod topics;
+mod watched;
