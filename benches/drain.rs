@@ -14,8 +14,8 @@ use std::{
 use fanwire_ws::Kind;
 use loadtest::{
     client::{
+        address::Address,
         connection::{Connection, Opener},
-        endpoint::Endpoint,
     },
     dialect::{Dialect, Role},
     measure::descriptors::raise_limit,
@@ -66,8 +66,8 @@ impl Drain {
     fn open(address: &str, count: usize) -> Result<Self, Box<dyn std::error::Error>> {
         raise_limit(count + 1)?;
         let opener = |target: &str| -> Result<Opener, Box<dyn std::error::Error>> {
-            let endpoint = Endpoint::parse(&format!("ws://{address}{target}"))?;
-            Ok(Opener::new(endpoint, Dialect::load("broadcast")?)?)
+            let address = Address::new(&format!("ws://{address}{target}"), "broadcast");
+            Ok(Opener::new(address, Dialect::load("broadcast")?)?)
         };
         let subscriber_opener = opener(SUBSCRIBER_TARGET)?;
         let poller = epoll::create(CreateFlags::CLOEXEC)?;

@@ -6,7 +6,7 @@
 //! Source  none
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::Path,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -14,6 +14,7 @@ use std::{
 
 use loadtest::{
     args::{Cli, Task, compare::Compare, output::Output},
+    client::remote,
     compare,
     report::{Report, html::page},
     scenario,
@@ -24,6 +25,13 @@ use signal_hook::{
 };
 
 fn main() -> ExitCode {
+    // A run that needs more processes starts this program again; it ends those itself.
+    if env::args().nth(1).is_some_and(|word| word == remote::COMMAND) {
+        return match remote::serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("worker process: {error}")),
+        };
+    }
     let (task, requirements) = Cli::parse_or_exit();
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

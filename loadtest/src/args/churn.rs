@@ -64,13 +64,13 @@ pub enum Manner {
 }
 
 impl Churn {
-    /// Connections at one time: the group, its publisher, and twice the visitors that are there on average.
+    /// Connections beside the group at one time: its publisher, and twice the visitors that are there on average.
     #[must_use]
-    pub fn connections_max(&self) -> usize {
+    pub fn others_max(&self) -> usize {
         // Visitors by Little's law; a rate of connections is far from the range's end.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let visitors = (2.0 * self.joins * self.stay.as_secs_f64()) as usize + 16;
-        self.subscribers.get() + 1 + visitors
+        visitors + 1
     }
 }
 

@@ -67,14 +67,6 @@ pub struct Connect {
     pub output: Output,
 }
 
-impl Connect {
-    /// All connections, with the group and its publisher.
-    #[must_use]
-    pub fn connections_total(&self) -> usize {
-        self.connections.get() + self.subscribers.get() + 1
-    }
-}
-
 /// For --help.
 pub const EXAMPLES: &str = "\
 What it needs of a server: the handshake for the storm; for the group, subscribing and publishing as

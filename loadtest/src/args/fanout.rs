@@ -61,12 +61,6 @@ impl Fanout {
     pub fn publishes(&self) -> u64 {
         self.messages.div_ceil(self.subscribers.get() as u64)
     }
-
-    /// All connections.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.subscribers.get() + usize::from(self.publishers)
-    }
 }
 
 /// For --help.
@@ -108,7 +102,7 @@ mod tests {
     #[test]
     fn publishes_are_rounded_up_to_whole_ones() {
         let args = args("loadtest --subscribers 3 --messages 10").unwrap();
-        assert_eq!((args.publishes(), args.connections()), (4, 4));
+        assert_eq!(args.publishes(), 4);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Bounds  none
 //! Source  none
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 
@@ -40,6 +40,11 @@ pub struct Target {
     /// Query for the URL.
     #[arg(long, help = with_braces(QUERY_HELP), value_name = "QUERY")]
     pub query: Option<String>,
+
+    /// Processes that hold the receiving connections [default: 1, or as many as the limit on open files asks
+    /// for]
+    #[arg(long)]
+    pub processes: Option<NonZeroUsize>,
 
     /// CPUs for this program, such as 1 or 1-3
     #[arg(long, value_name = "CPUS")]

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dialect::topic::{Topic, Topics};
 
 /// Who is to receive.
@@ -14,7 +16,9 @@ use crate::dialect::topic::{Topic, Topics};
 pub struct Audience {
     /// Connections.
     pub connections: usize,
-    /// Threads that hold them.
+    /// Processes that hold them; with one it is this one.
+    pub processes: usize,
+    /// Threads that hold them, over all processes.
     pub threads: usize,
     /// All topics of the run.
     pub topics: Arc<Topics>,
@@ -25,7 +29,7 @@ pub struct Audience {
 }
 
 /// What is in order among itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Streams {
     /// The messages of each of so many publishers, all on one topic.
     Publishers(u32),
@@ -45,6 +49,7 @@ impl Audience {
         let publishers = u32::try_from(publishers).unwrap_or(u32::MAX);
         Self {
             connections,
+            processes: 1,
             threads,
             topics: Arc::new(Topics::new(topic, 1)),
             topics_each: 1,
@@ -108,7 +113,7 @@ mod tests {
 
     fn audience(connections: usize, topics: usize, topics_each: usize, streams: Streams) -> Audience {
         let topics = Arc::new(Topics::new("t", topics));
-        Audience { connections, threads: 1, topics, topics_each, streams }
+        Audience { connections, processes: 1, threads: 1, topics, topics_each, streams }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use rustix::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    endpoint::{Endpoint, ports_per_source},
+    address::Address,
+    endpoint::{Endpoint, EndpointError, ports_per_source},
     error::{Ended, OpenError, STEP_WAIT},
     handshake::Handshake,
 };
@@ -29,18 +30,31 @@ use crate::dialect::{Dialect, Role as Purpose};
 /// Opens connections to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Opener {
+    address: Address,
     endpoint: Endpoint,
     dialect: Arc<Dialect>,
     ports_per_source: usize,
 }
 
 impl Opener {
-    /// For this endpoint, which is spoken to like this.
+    /// For this address, which is spoken to like this.
     ///
     /// # Errors
-    /// The kernel's port range cannot be read.
-    pub fn new(endpoint: Endpoint, dialect: Arc<Dialect>) -> io::Result<Self> {
-        Ok(Self { endpoint, dialect, ports_per_source: ports_per_source()? })
+    /// Not a URL of a server, or the kernel's port range cannot be read.
+    pub fn new(address: Address, dialect: Arc<Dialect>) -> Result<Self, EndpointError> {
+        let endpoint = Endpoint::parse(&address.url)?;
+        let endpoint = match &address.query {
+            Some(query) => endpoint.with_query(query),
+            None => endpoint,
+        };
+        let ports_per_source = ports_per_source().map_err(EndpointError::Ports)?;
+        Ok(Self { address, endpoint, dialect, ports_per_source })
+    }
+
+    /// Where it connects to.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// How the server is spoken to.

@@ -22,6 +22,7 @@ use super::{
     hearing::{ANSWER_WAIT, Hearing},
     judge::Heard,
     progress::{LOOK_AGAIN, Progress},
+    remote::Remote,
     talk::Talk,
     worker::{Order, Outcome, Worker},
 };
@@ -31,6 +32,7 @@ use super::{
 pub struct Crew {
     members: Vec<Member>,
     hearing: Hearing,
+    progress: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -38,10 +40,12 @@ struct Member {
     connections: usize,
     orders: Sender<Order>,
     thread: JoinHandle<Outcome>,
+    process: Option<u32>,
 }
 
 impl Crew {
-    /// Starts the threads, and returns when all their connections are open, and subscribed if they are to be.
+    /// Starts the threads, or the processes with theirs, and returns when all their connections are open, and
+    /// subscribed if they are to be.
     ///
     /// # Errors
     /// The first connection that fails, or an interrupt.
@@ -51,30 +55,72 @@ impl Crew {
         progress: &Arc<Progress>,
         is_interrupted: &AtomicBool,
     ) -> Result<Self, OpenError> {
-        let (opened, openings) = channel();
-        let shares = shares(audience.connections, audience.threads);
-        progress.complete_by(shares.iter().filter(|share| !share.is_empty()).count());
-        let start = |share: Range<usize>| {
+        if audience.processes <= 1 {
+            return Self::open_share(opener, audience, 0..audience.connections, progress, is_interrupted);
+        }
+        let shares = shares(audience.connections, audience.processes);
+        Self::start(shares, progress, is_interrupted, |share, opened| {
+            let (connections, (orders, todo)) = (share.len(), channel());
+            let threads = audience.threads.div_ceil(audience.processes).min(connections);
+            let remote = Remote::start(opener.address(), share, threads, audience, progress, opened)
+                .map_err(OpenError::Socket)?;
+            let process = Some(remote.id());
+            let thread = thread::spawn(move || remote.run(&todo));
+            Ok(Member { connections, orders, thread, process })
+        })
+    }
+
+    /// The same for some of the connections, in threads of this process.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_share(
+        opener: &Opener,
+        audience: &Arc<Audience>,
+        numbers: Range<usize>,
+        progress: &Arc<Progress>,
+        is_interrupted: &AtomicBool,
+    ) -> Result<Self, OpenError> {
+        let of_all = |share: Range<usize>| numbers.start + share.start..numbers.start + share.end;
+        let shares = shares(numbers.len(), audience.threads).into_iter().map(of_all).collect();
+        Self::start(shares, progress, is_interrupted, |share, opened| {
             let ((orders, todo), connections) = (channel(), share.len());
-            let thread = start_worker(
-                opener.clone(),
-                share,
-                Arc::clone(audience),
-                Arc::clone(progress),
-                opened.clone(),
-                todo,
-            );
-            Member { connections, orders, thread }
-        };
-        let members: Vec<_> = shares.into_iter().map(start).collect();
+            let (opener, audience, progress) = (opener.clone(), Arc::clone(audience), Arc::clone(progress));
+            let thread = start_worker(opener, share, audience, progress, opened, todo);
+            Ok(Member { connections, orders, thread, process: None })
+        })
+    }
+
+    fn start(
+        shares: Vec<Range<usize>>,
+        progress: &Arc<Progress>,
+        is_interrupted: &AtomicBool,
+        mut start: impl FnMut(Range<usize>, Sender<Result<(), OpenError>>) -> Result<Member, OpenError>,
+    ) -> Result<Self, OpenError> {
+        let (opened, openings) = channel();
+        progress.complete_by(shares.iter().filter(|share| !share.is_empty()).count());
+        let members: Vec<_> =
+            shares.into_iter().map(|share| start(share, opened.clone())).collect::<Result<_, _>>()?;
         wait_open(&openings, members.len(), progress, is_interrupted)?;
-        Ok(Self { members, hearing: Hearing::default() })
+        Ok(Self { members, hearing: Hearing::default(), progress: Arc::clone(progress) })
+    }
+
+    /// The processes that hold its connections, if they are not this one.
+    pub fn processes(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().filter_map(|member| member.process)
+    }
+
+    /// Only messages that are meant to leave from `ns` on are in the figures; those before are checked. In
+    /// other processes from the next `recent` or `phase` on.
+    pub fn measure_from(&self, ns: u64) {
+        self.progress.measure_from(ns);
+        self.order(|_| Order::MeasureFrom(ns));
     }
 
     /// What was heard since this was asked last, at most `LOOK_AGAIN` ago.
     #[must_use]
     pub fn recent(&self) -> Heard {
-        self.hearing.recent(|answer| self.order(|_| Order::Tell(answer.clone())))
+        self.hearing.recent(|answer| self.ask(answer))
     }
 
     /// What was heard since a phase ended last.
@@ -86,7 +132,7 @@ impl Crew {
     /// What was heard since `recent` was asked last, and what since a phase ended last.
     #[must_use]
     pub fn end_phase(&self) -> (Heard, Heard) {
-        self.hearing.end_phase(|answer| self.order(|_| Order::Tell(answer.clone())))
+        self.hearing.end_phase(|answer| self.ask(answer))
     }
 
     /// From here on so many subscribers, the same share of each thread's, read so many bytes a second; 0: none.
@@ -114,16 +160,24 @@ impl Crew {
     /// No connection sends any more; how much each has, by number.
     #[must_use]
     pub fn quiet(&self) -> Vec<u64> {
+        let mut sent = vec![0; self.members.iter().map(|member| member.connections).sum()];
+        for (number, count) in self.sent() {
+            if let Some(sent) = sent.get_mut(number as usize) {
+                *sent = count;
+            }
+        }
+        sent
+    }
+
+    /// The same as pairs of number and count.
+    #[must_use]
+    pub fn sent(&self) -> Vec<(u32, u64)> {
         let (answer, answers) = channel();
         self.order(|_| Order::Quiet(answer.clone()));
         drop(answer);
-        let mut sent = vec![0; self.members.iter().map(|member| member.connections).sum()];
+        let mut sent = Vec::new();
         while let Ok(counts) = answers.recv_timeout(ANSWER_WAIT) {
-            for (number, count) in counts {
-                if let Some(sent) = sent.get_mut(number as usize) {
-                    *sent = count;
-                }
-            }
+            sent.extend(counts);
         }
         sent
     }
@@ -135,6 +189,15 @@ impl Crew {
         self.order(|_| Order::Finish(Arc::clone(&published)));
         let outcomes = self.members.into_iter().filter_map(|member| member.thread.join().ok());
         outcomes.fold(Outcome::default(), Outcome::with)
+    }
+
+    fn ask(&self, answer: &Sender<Heard>) {
+        self.order(|_| Order::Tell(answer.clone()));
+        // What the last of several processes has completed is known here alone.
+        let last_ns = self.progress.take_heard_complete();
+        if !last_ns.is_empty() {
+            drop(answer.send(Heard { last_ns, ..Heard::default() }));
+        }
     }
 
     fn order(&self, mut order: impl FnMut(&Member) -> Order) {

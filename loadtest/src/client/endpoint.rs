@@ -92,6 +92,9 @@ pub enum EndpointError {
     /// The host does not resolve.
     #[error("the URL's host does not resolve: {0}")]
     Resolve(#[source] io::Error),
+    /// Of /proc.
+    #[error("cannot read the range of local ports: {0}")]
+    Ports(#[source] io::Error),
     /// The host resolves to nothing.
     #[error("the URL's host has no address")]
     NoAddress,

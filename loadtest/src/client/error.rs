@@ -56,6 +56,12 @@ pub enum OpenError {
     /// A system call failed.
     #[error("socket: {0}")]
     Socket(#[source] io::Error),
+    /// A worker process could not open its connections.
+    #[error("a worker process: {said}")]
+    Worker {
+        /// What it said.
+        said: String,
+    },
     /// The run was interrupted, or has failed elsewhere.
     #[error("interrupted before all connections were open")]
     Interrupted,

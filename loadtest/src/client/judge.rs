@@ -9,7 +9,12 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::{audience::Audience, error::Ended, progress::Progress, speaker::Speaker};
+use super::{
+    audience::Audience,
+    error::Ended,
+    progress::{Complete, Progress},
+    speaker::Speaker,
+};
 use crate::{
     dialect::{Dialect, Incoming},
     measure::latency::latency_histogram,
@@ -106,7 +111,12 @@ impl Judge {
         self.heard.latency_ns.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
         let complete = self.completions.as_mut();
         if let Some(here_ns) = complete.and_then(|open| open.observe(stamp.stream, stamp.sequence, now_ns))
-            && let Some(last_ns) = self.progress.complete(stamp.stream, stamp.sequence, here_ns)
+            && let Some(last_ns) = self.progress.complete(&Complete {
+                stream: stamp.stream,
+                sequence: stamp.sequence,
+                intended_ns: stamp.intended_ns,
+                last_ns: here_ns,
+            })
         {
             self.heard.last_ns.saturating_record(last_ns.saturating_sub(stamp.intended_ns));
         }

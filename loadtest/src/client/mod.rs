@@ -5,6 +5,7 @@
 //! Bounds  every wait ends; see each file
 //! Source  RFC 6455, client role
 
+pub mod address;
 pub mod audience;
 pub mod connection;
 pub mod crew;
@@ -16,6 +17,7 @@ pub mod hearing;
 pub mod judge;
 pub mod progress;
 pub mod publisher;
+pub mod remote;
 mod slow;
 pub mod speaker;
 pub mod storm;

@@ -15,10 +15,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hdrhistogram::Histogram;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::measure::latency::latency_histogram;
+
 /// State shared by all threads of a run.
 #[derive(Debug)]
 pub struct Progress {
-    start: Instant,
+    /// Of its clock, on the system's monotonic one.
+    origin_ns: u64,
     publisher: Thread,
     delivered: AtomicU64,
     delivered_last_ns: AtomicU64,
@@ -38,14 +45,29 @@ pub struct Progress {
     /// Messages that some of them have told of: how many, and the latest time.
     partly: Mutex<BTreeMap<(u32, u64), (usize, u64)>>,
     partly_given_up: AtomicU64,
+    /// Of a process that holds a share: what it has to tell.
+    forwarded: Option<Mutex<Vec<Complete>>>,
+    /// Latency of messages that another process was the last to complete.
+    heard_complete_ns: Mutex<Histogram<u64>>,
 }
 
 impl Progress {
     /// For a run that this thread publishes. Its clock starts now.
     #[must_use]
     pub fn new() -> Self {
+        Self::since(monotonic_ns())
+    }
+
+    /// For a process that holds a share of a run's subscribers: the run's clock, and messages that are complete
+    /// here are kept for the run.
+    #[must_use]
+    pub fn of_helper(origin_ns: u64) -> Self {
+        Self { forwarded: Some(Mutex::default()), ..Self::since(origin_ns) }
+    }
+
+    fn since(origin_ns: u64) -> Self {
         Self {
-            start: Instant::now(),
+            origin_ns,
             publisher: std::thread::current(),
             delivered: AtomicU64::new(0),
             delivered_last_ns: AtomicU64::new(0),
@@ -63,13 +85,21 @@ impl Progress {
             threads: AtomicUsize::new(1),
             partly: Mutex::new(BTreeMap::new()),
             partly_given_up: AtomicU64::new(0),
+            forwarded: None,
+            heard_complete_ns: Mutex::new(latency_histogram()),
         }
+    }
+
+    /// The start of the run's clock.
+    #[must_use]
+    pub fn origin_ns(&self) -> u64 {
+        self.origin_ns
     }
 
     /// Nanoseconds on the run's clock.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        monotonic_ns().saturating_sub(self.origin_ns)
     }
 
     /// Only messages that are meant to leave from `ns` on are in the figures; those before are checked.
@@ -152,9 +182,39 @@ impl Progress {
         self.threads.store(threads.max(1), SeqCst);
     }
 
-    /// All receivers of one thread have a message, the last since `last_ns`; if it was the last thread, since
-    /// when all have it.
-    pub fn complete(&self, stream: u32, sequence: u64, last_ns: u64) -> Option<u64> {
+    /// All receivers of one thread have a message; if it was the last thread, since when all have it.
+    pub fn complete(&self, complete: &Complete) -> Option<u64> {
+        let last_ns = self.complete_here(complete)?;
+        let Some(forwarded) = &self.forwarded else { return Some(last_ns) };
+        let mut forwarded = forwarded.lock().unwrap_or_else(PoisonError::into_inner);
+        forwarded.push(Complete { last_ns, ..*complete });
+        None
+    }
+
+    /// All receivers of another process have a message.
+    pub fn hear_complete(&self, complete: &Complete) {
+        if let Some(last_ns) = self.complete_here(complete) {
+            let mut latency_ns = self.heard_complete_ns.lock().unwrap_or_else(PoisonError::into_inner);
+            latency_ns.saturating_record(last_ns.saturating_sub(complete.intended_ns));
+        }
+    }
+
+    /// Latencies of messages that `hear_complete` has completed since this was asked last.
+    #[must_use]
+    pub fn take_heard_complete(&self) -> Histogram<u64> {
+        let mut latency_ns = self.heard_complete_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut latency_ns, latency_histogram())
+    }
+
+    /// What is complete in this process since this was asked last.
+    #[must_use]
+    pub fn take_complete(&self) -> Vec<Complete> {
+        let Some(forwarded) = &self.forwarded else { return Vec::new() };
+        std::mem::take(&mut *forwarded.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn complete_here(&self, complete: &Complete) -> Option<u64> {
+        let Complete { stream, sequence, last_ns, .. } = *complete;
         let threads = self.threads.load(SeqCst);
         if threads == 1 {
             return Some(last_ns);
@@ -177,6 +237,40 @@ impl Progress {
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.partly_given_up.load(SeqCst)
+    }
+
+    /// All totals.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            opened: self.opened(),
+            gone: self.gone.load(SeqCst),
+            closed: self.closed(),
+            left: self.left(),
+            left_delivered: self.left_delivered.load(SeqCst),
+            // Behind what has left: between the two a goal is too high, never too low.
+            delivered: self.delivered(),
+            delivered_last_ns: self.delivered_last_ns(),
+            closed_first: self.closed_first().map(str::to_owned),
+        }
+    }
+
+    /// Adds what another process has counted between two of its totals.
+    pub fn add_counts(&self, before: &Counts, now: &Counts) {
+        if let Some(how) = &now.closed_first {
+            self.closed_first.get_or_init(|| how.clone());
+        }
+        self.opened.fetch_add(now.opened - before.opened, SeqCst);
+        self.gone.fetch_add(now.gone - before.gone, SeqCst);
+        self.closed.fetch_add(now.closed - before.closed, SeqCst);
+        if now.left > before.left {
+            self.left_delivered.fetch_add(now.left_delivered - before.left_delivered, SeqCst);
+            self.left.fetch_add(now.left - before.left, SeqCst);
+            self.publisher.unpark();
+        }
+        if now.delivered > before.delivered {
+            self.add_delivered(now.delivered - before.delivered, now.delivered_last_ns);
+        }
     }
 
     /// A subscriber that had received `delivered` messages is not waited for any more.
@@ -266,6 +360,38 @@ impl Progress {
     }
 }
 
+/// Totals of a run, or of a process that holds a share of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    opened: u64,
+    gone: u64,
+    closed: u64,
+    left: u64,
+    left_delivered: u64,
+    delivered: u64,
+    delivered_last_ns: u64,
+    closed_first: Option<String>,
+}
+
+/// A message that all receivers somewhere have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complete {
+    /// Of the message.
+    pub stream: u32,
+    /// In its stream.
+    pub sequence: u64,
+    /// When it was meant to leave.
+    pub intended_ns: u64,
+    /// When the last of them got it.
+    pub last_ns: u64,
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, ns) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or_default() * 1_000_000_000 + ns.unwrap_or_default()
+}
+
 impl Default for Progress {
     fn default() -> Self {
         Self::new()
@@ -329,11 +455,14 @@ mod tests {
     #[test]
     fn a_message_is_complete_when_all_threads_have_told_of_it() {
         let progress = Progress::new();
-        assert_eq!(progress.complete(0, 0, 5), Some(5));
+        let complete = |stream, sequence, last_ns| {
+            progress.complete(&Complete { stream, sequence, intended_ns: 0, last_ns })
+        };
+        assert_eq!(complete(0, 0, 5), Some(5));
         progress.complete_by(2);
-        assert_eq!([progress.complete(0, 1, 9), progress.complete(0, 2, 4)], [None; 2]);
-        assert_eq!(progress.complete(0, 1, 7), Some(9));
-        (0..=PARTLY_MAX as u64).for_each(|sequence| assert_eq!(progress.complete(1, sequence, 1), None));
-        assert_eq!((progress.given_up(), progress.complete(0, 2, 1)), (2, None));
+        assert_eq!([complete(0, 1, 9), complete(0, 2, 4)], [None; 2]);
+        assert_eq!(complete(0, 1, 7), Some(9));
+        (0..=PARTLY_MAX as u64).for_each(|sequence| assert_eq!(complete(1, sequence, 1), None));
+        assert_eq!((progress.given_up(), complete(0, 2, 1)), (2, None));
     }
 }

@@ -23,6 +23,7 @@ use rustix::{
     fd::OwnedFd,
     io::{Errno, ioctl_fionread},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     audience::Audience,
@@ -53,6 +54,9 @@ pub struct Worker {
 /// What a worker is told to do. It looks every `LOOK_AGAIN`, or sooner.
 #[derive(Debug)]
 pub enum Order {
+    /// Only messages that are meant to leave from now on are in the figures: for other processes, whose
+    /// `Progress` is not the run's.
+    MeasureFrom(u64),
     /// Hand over what was heard since the last time.
     Tell(Sender<Heard>),
     /// The first so many subscribers read so many bytes a second from now on; 0: nothing.
@@ -71,7 +75,7 @@ pub enum Order {
 }
 
 /// What a worker saw.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// Sums over its subscribers, but for those that were made slow.
     pub tally: Tally,
@@ -194,7 +198,7 @@ impl Worker {
                 let sent = self.subscribers.iter().map(|subscriber| (stream(subscriber), subscriber.sent));
                 drop(answer.send(sent.collect()));
             }
-            Order::Finish(_) => {}
+            Order::MeasureFrom(_) | Order::Finish(_) => {}
         }
     }
 

@@ -9,7 +9,10 @@ use super::{Dialect, Filling};
 
 /// The topics of a run, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topics(Vec<Topic>);
+pub struct Topics {
+    name: String,
+    topics: Vec<Topic>,
+}
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,16 +25,23 @@ impl Topics {
     /// One with this name, or `name.0`, `name.1` and so on.
     #[must_use]
     pub fn new(name: &str, count: usize) -> Self {
-        match count {
-            1 => Self(vec![Topic::new(name.to_owned())]),
-            _ => Self((0..count).map(|index| Topic::new(format!("{name}.{index}"))).collect()),
-        }
+        let topics = match count {
+            1 => vec![Topic::new(name.to_owned())],
+            _ => (0..count).map(|index| Topic::new(format!("{name}.{index}"))).collect(),
+        };
+        Self { name: name.to_owned(), topics }
+    }
+
+    /// Of the only one, or the start of all.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.topics.len()
     }
 
     /// One by its index.
@@ -40,7 +50,7 @@ impl Topics {
     /// There are not so many.
     #[must_use]
     pub fn at(&self, index: usize) -> &Topic {
-        &self.0[index]
+        &self.topics[index]
     }
 }
 

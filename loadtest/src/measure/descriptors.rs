@@ -13,8 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// The hard limit does not hold `connections` and what else is open.
 pub fn raise_limit(connections: usize) -> Result<(), TooFewDescriptors> {
     let hard = getrlimit(Resource::Nofile).maximum;
-    let limit = hard.and_then(|hard| usize::try_from(hard).ok()).unwrap_or(usize::MAX);
-    let most = limit.saturating_sub(OTHER_DESCRIPTORS);
+    let (limit, most) = (hard_limit(), connections_max());
     if connections > most {
         return Err(TooFewDescriptors { connections, limit, most });
     }
@@ -23,6 +22,17 @@ pub fn raise_limit(connections: usize) -> Result<(), TooFewDescriptors> {
         limit,
         most,
     })
+}
+
+/// Connections that one process can have.
+#[must_use]
+pub fn connections_max() -> usize {
+    hard_limit().saturating_sub(OTHER_DESCRIPTORS)
+}
+
+fn hard_limit() -> usize {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    hard.and_then(|hard| usize::try_from(hard).ok()).unwrap_or(usize::MAX)
 }
 
 /// The hard limit is in the way.

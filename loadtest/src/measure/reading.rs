@@ -5,7 +5,12 @@
 //! Bounds  right for processes that keep their threads: see `process`
 //! Source  none
 
-use std::{collections::BTreeMap, io, time::Duration, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use super::{
     affinity::CpuList,
@@ -17,6 +22,8 @@ use super::{
 /// What is read.
 #[derive(Clone, Debug)]
 pub struct Clocks {
+    /// Processes that do a part of this one's work; all copies of these clocks share them.
+    helpers: Arc<Mutex<Vec<Process>>>,
     server: Option<Process>,
     softirq: Softirq,
 }
@@ -27,7 +34,20 @@ impl Clocks {
     /// # Errors
     /// /proc cannot be listed.
     pub fn new(server: Option<Process>, server_cpus: &CpuList) -> io::Result<Self> {
-        Ok(Self { server, softirq: Softirq::of(server_cpus)? })
+        Ok(Self { helpers: Arc::default(), server, softirq: Softirq::of(server_cpus)? })
+    }
+
+    /// From now on these count as this program's.
+    pub fn add_helpers(&self, processes: impl Iterator<Item = Process>) {
+        self.helpers.lock().unwrap_or_else(PoisonError::into_inner).extend(processes);
+    }
+
+    fn client_threads(&self) -> io::Result<BTreeMap<u32, ThreadTime>> {
+        let mut threads = Process::current().threads()?;
+        let helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has ended has no clock any more; the run says that it ended.
+        threads.extend(helpers.iter().filter_map(|helper| helper.threads().ok()).flatten());
+        Ok(threads)
     }
 
     /// Reads them now.
@@ -40,7 +60,7 @@ impl Clocks {
             server_cpu: self.server.and_then(|server| server.cpu().ok()),
             server_switches: self.server.and_then(|server| server.switches().ok()),
             softirq_cpu: self.softirq.cpu()?,
-            client_threads: Process::current().threads()?,
+            client_threads: self.client_threads()?,
             machine: Machine::read()?,
         })
     }

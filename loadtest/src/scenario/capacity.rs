@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{
     ending::{Ending, Scene},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::{Act, Stage},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub fn run(args: &Capacity, is_interrupted: &AtomicBool) -> Result<Report, RunEr
     let ground = Ground::prepare(
         &args.common.target,
         &args.common.output,
-        args.subscribers.get() + 1,
+        Room { receivers: args.subscribers.get(), others: 1 },
         Needs::Publish,
     )?;
     let ran = Looking { args, ground: &ground, objectives, is_interrupted, stage: None }.measure();

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     ending::{Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Stage,
 };
 use crate::{
@@ -38,7 +38,12 @@ use crate::{
 /// # Errors
 /// Nobody talked: no server, no connections, not enough descriptors.
 pub fn run(args: &Chat, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.common.target, &args.common.output, args.members.get(), Needs::Chat)?;
+    let ground = Ground::prepare(
+        &args.common.target,
+        &args.common.output,
+        Room { receivers: args.members.get(), others: 0 },
+        Needs::Chat,
+    )?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -54,7 +59,7 @@ fn measure(args: &Chat, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let progress = Arc::clone(&stage.progress);
     let table = Table { args, hears_itself, progress: &progress, is_interrupted };
     let warm_up = args.common.warm_up.map_or_else(Vec::new, |time| {
-        progress.measure_from(u64::MAX);
+        stage.measure_from(u64::MAX);
         ground.watch.warming(&progress, time, || table.talk(&stage.crew, time).0)
     });
     let mut sent = Vec::new();

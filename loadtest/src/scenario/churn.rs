@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     ending::{Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Stage,
 };
 use crate::{
@@ -41,7 +41,12 @@ use crate::{
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Churn, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
     let needs = if args.by == Manner::Resubscribe { Needs::Unsubscribe } else { Needs::Publish };
-    let ground = Ground::prepare(&args.common.target, &args.common.output, args.connections_max(), needs)?;
+    let ground = Ground::prepare(
+        &args.common.target,
+        &args.common.output,
+        Room { receivers: args.subscribers.get(), others: args.others_max() },
+        needs,
+    )?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     ending::{Ending, Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Stage,
 };
 use crate::{
@@ -42,7 +42,12 @@ use crate::{
 /// # Errors
 /// Nothing was tried: no server, no group, not enough descriptors.
 pub fn run(args: &Connect, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, &args.output, args.connections_total(), Needs::Publish)?;
+    let ground = Ground::prepare(
+        &args.target,
+        &args.output,
+        Room { receivers: args.subscribers.get(), others: args.connections.get() + 1 },
+        Needs::Publish,
+    )?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     ending::{Ending, Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Act,
 };
 use crate::{
@@ -42,8 +42,12 @@ use crate::{
 /// # Errors
 /// Nothing was sent: no server, no connections, not enough descriptors.
 pub fn run(args: &Echo, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground =
-        Ground::prepare(&args.common.target, &args.common.output, args.connections.get(), Needs::Echo)?;
+    let ground = Ground::prepare(
+        &args.common.target,
+        &args.common.output,
+        Room { receivers: 0, others: args.connections.get() },
+        Needs::Echo,
+    )?;
     let ran = thread::scope(|scope| measure(args, &ground, scope, is_interrupted));
     ground.end(ran)
 }

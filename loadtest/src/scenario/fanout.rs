@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{
     ending::{Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Stage,
 };
 use crate::{
@@ -28,8 +28,12 @@ use crate::{
 /// # Errors
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Fanout, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground =
-        Ground::prepare(&args.common.target, &args.common.output, args.connections(), Needs::Publish)?;
+    let ground = Ground::prepare(
+        &args.common.target,
+        &args.common.output,
+        Room { receivers: args.subscribers.get(), others: args.publishers.into() },
+        Needs::Publish,
+    )?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }

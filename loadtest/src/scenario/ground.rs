@@ -10,15 +10,11 @@ use std::{io, time::Duration};
 use super::server::{Server, ServerError, default_program};
 use crate::{
     args::{output::Output, target::Target},
-    client::{
-        connection::Opener,
-        endpoint::{Endpoint, EndpointError},
-        error::OpenError,
-    },
+    client::{address::Address, connection::Opener, endpoint::EndpointError, error::OpenError},
     dialect::{Dialect, DialectError, Needs},
     measure::{
         affinity::CpuList,
-        descriptors::{TooFewDescriptors, raise_limit},
+        descriptors::{TooFewDescriptors, connections_max, raise_limit},
         footprint::Footprint,
         process::Process,
         reading::{Clocks, Reading},
@@ -39,6 +35,8 @@ pub struct Ground {
     pub watch: Watch,
     /// Opens connections to it.
     pub opener: Opener,
+    /// How many processes hold the receiving connections.
+    pub processes: usize,
     /// How many CPUs this program may use.
     pub client_cpus: usize,
     /// Whether it may use them all: the server has others.
@@ -46,19 +44,15 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Starts the server if there is none, pins this thread, and makes room for `connections`.
+    /// Starts the server if there is none, pins this thread, and makes room for the connections.
     ///
     /// # Errors
     /// No server, a URL that is none, not enough descriptors.
-    pub fn prepare(
-        target: &Target,
-        output: &Output,
-        connections: usize,
-        needs: Needs,
-    ) -> Result<Self, RunError> {
+    pub fn prepare(target: &Target, output: &Output, room: Room, needs: Needs) -> Result<Self, RunError> {
         let dialect = Dialect::load(&target.dialect)?;
         dialect.check(needs)?;
-        raise_limit(connections)?;
+        let processes = room.processes(target.processes.map(usize::from));
+        raise_limit(room.others + if processes == 1 { room.receivers } else { 0 })?;
         if let Some(cpus) = &target.pin_client {
             cpus.pin_current_thread().map_err(RunError::Pin)?;
         }
@@ -73,13 +67,17 @@ impl Ground {
         let current = CpuList::current().map_err(RunError::Proc)?;
         let clocks =
             Clocks::new(observed, target.pin_server.as_ref().unwrap_or(&current)).map_err(RunError::Proc)?;
-        let endpoint = endpoint(target, server.as_ref())?;
-        let opener = Opener::new(endpoint, dialect).map_err(RunError::Proc)?;
+        let opener = Opener::new(address(target, server.as_ref()), dialect)?;
         let (client_cpus, is_client_pinned) = (current.cpus().len(), target.pin_client.is_some());
         let display = Display::on_stderr(output.quiet);
         let watch = Watch::new(clocks.clone(), observed, client_cpus, output.interval, display);
         let name = name(target);
-        Ok(Self { server, observed, clocks, name, watch, opener, client_cpus, is_client_pinned })
+        Ok(Self { server, observed, clocks, name, watch, opener, processes, client_cpus, is_client_pinned })
+    }
+
+    /// Counts these processes as this program's.
+    pub fn add_helpers(&self, processes: impl Iterator<Item = u32>) {
+        self.clocks.add_helpers(processes.map(Process::new));
     }
 
     /// Reads all clocks now.
@@ -136,6 +134,25 @@ impl Ground {
     }
 }
 
+/// Connections that a scenario opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Those that may be held by other processes.
+    pub receivers: usize,
+    /// Those that this process holds.
+    pub others: usize,
+}
+
+impl Room {
+    /// How many processes hold the receivers: as many as are wanted, or as few as their descriptors allow.
+    fn processes(self, wanted: Option<usize>) -> usize {
+        let most = connections_max();
+        let needed =
+            if self.receivers + self.others <= most { 1 } else { self.receivers.div_ceil(most.max(1)) };
+        wanted.unwrap_or(needed).clamp(1, self.receivers.max(1))
+    }
+}
+
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -181,13 +198,9 @@ fn start_server(target: &Target) -> Result<Server, ServerError> {
     Server::start(&program, &target.server_args, target.pin_server.as_ref())
 }
 
-fn endpoint(target: &Target, server: Option<&Server>) -> Result<Endpoint, EndpointError> {
+fn address(target: &Target, server: Option<&Server>) -> Address {
     let url = target.url.as_deref().or(server.map(Server::url)).unwrap_or_default();
-    let endpoint = Endpoint::parse(url)?;
-    Ok(match &target.query {
-        Some(query) => endpoint.with_query(query),
-        None => endpoint,
-    })
+    Address { query: target.query.clone(), ..Address::new(url, &target.dialect) }
 }
 
 /// For who reads the report, what was loaded.

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     ending::{Ending, Scene},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
 };
 use crate::{
     args::idle::Idle,
@@ -38,7 +38,12 @@ use crate::{
 /// # Errors
 /// Nothing was held: no server, no connections, not enough descriptors.
 pub fn run(args: &Idle, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let ground = Ground::prepare(&args.target, &args.output, args.connections.get(), Needs::Nothing)?;
+    let ground = Ground::prepare(
+        &args.target,
+        &args.output,
+        Room { receivers: args.connections.get(), others: 0 },
+        Needs::Nothing,
+    )?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -49,11 +54,13 @@ fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let threads = ground.threads(args.threads.map(usize::from), connections);
     let mut audience = Audience::of_one(args.topic.as_deref().unwrap_or_default(), connections, threads, 0);
     audience.topics_each = usize::from(args.topic.is_some());
+    audience.processes = ground.processes;
     let audience = Arc::new(audience);
     let held_before = ground.footprint()?;
     let crew = ground.watch.opening(&progress, connections, || {
         Crew::open(&ground.opener, &audience, &progress, is_interrupted)
     })?;
+    ground.add_helpers(crew.processes());
     let held_connected = ground.footprint()?;
 
     let before = ground.read()?;

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{
     ending::{Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Stage,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub fn run(args: &Slow, is_interrupted: &AtomicBool) -> Result<Report, RunError>
     let ground = Ground::prepare(
         &args.common.target,
         &args.common.output,
-        args.subscribers.get() + 1,
+        Room { receivers: args.subscribers.get(), others: 1 },
         Needs::Publish,
     )?;
     let ran = measure(args, &ground, is_interrupted);

@@ -77,16 +77,18 @@ impl<'g> Stage<'g> {
     /// The first that fails; the server cannot be observed.
     pub fn open(
         ground: &'g Ground,
-        audience: Audience,
+        mut audience: Audience,
         publishers: usize,
         popularity: Popularity,
         is_interrupted: &'g AtomicBool,
     ) -> Result<Self, RunError> {
+        audience.processes = ground.processes;
         let (audience, progress) = (Arc::new(audience), Arc::new(Progress::new()));
         let held_before = ground.footprint()?;
         let crew = ground.watch.opening(&progress, audience.connections, || {
             Crew::open(&ground.opener, &audience, &progress, is_interrupted)
         })?;
+        ground.add_helpers(crew.processes());
         let held_connected = ground.footprint()?;
         let publishers = Publishers::open(&ground.opener, publishers, &audience, popularity, &progress)?;
         Ok(Self {
@@ -104,7 +106,7 @@ impl<'g> Stage<'g> {
     /// Publishes for some time what is checked and not measured; how many messages.
     pub fn warm_up(&mut self, stream: &Stream, time: Option<Duration>) -> u64 {
         let Some(time) = time else { return 0 };
-        self.progress.measure_from(u64::MAX);
+        self.measure_from(u64::MAX);
         let end = Instant::now() + time;
         let (progress, is_interrupted) = (Arc::clone(&self.progress), self.is_interrupted);
         let delivered_before = progress.delivered();
@@ -114,6 +116,13 @@ impl<'g> Stage<'g> {
             self.publishers.run(&endless, &|| is_interrupted.load(SeqCst) || is_warm())
         });
         self.publishers.count()
+    }
+
+    /// From here on a new phase, of messages that leave from `ns` on.
+    pub fn measure_from(&self, ns: u64) {
+        self.crew.measure_from(ns);
+        // What was heard before is of the last phase. Who has answered knows of the new one.
+        drop(self.crew.end_phase());
     }
 
     /// Publishes, and measures.
@@ -146,12 +155,10 @@ impl<'g> Stage<'g> {
         goal: Goal,
         run: impl FnOnce(&Crew, &mut Publishers) -> bool,
     ) -> Result<Act, RunError> {
-        // What was heard before is of the last phase.
-        drop(self.crew.end_phase());
+        self.measure_from(self.progress.now_ns());
         let publishes_before = self.publishers.count();
         let before = self.ground.read()?;
         let started_ns = self.progress.now_ns();
-        self.progress.measure_from(started_ns);
         let Self { ground, progress, crew, publishers, .. } = self;
         let view = View { progress, hear: &|| crew.recent(), goal };
         let run = || (run(crew, publishers), ground.read());

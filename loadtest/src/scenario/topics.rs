@@ -9,7 +9,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     ending::{Scene, warm_up_note},
-    ground::{Ground, RunError},
+    ground::{Ground, Room, RunError},
     stage::Stage,
 };
 use crate::{
@@ -28,8 +28,8 @@ use crate::{
 /// # Errors
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Topics, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let connections = args.subscribers.get() + usize::from(args.publishers);
-    let ground = Ground::prepare(&args.common.target, &args.common.output, connections, Needs::Topics)?;
+    let room = Room { receivers: args.subscribers.get(), others: args.publishers.into() };
+    let ground = Ground::prepare(&args.common.target, &args.common.output, room, Needs::Topics)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran)
 }
@@ -38,6 +38,7 @@ fn measure(args: &Topics, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
     let subscribers = args.subscribers.get();
     let audience = Audience {
         connections: subscribers,
+        processes: 1,
         threads: ground.threads(args.common.threads(), subscribers),
         topics: Arc::new(topic::Topics::new(&args.topic, args.topics.get())),
         topics_each: args.topics_each.get(),

@@ -7,10 +7,10 @@
 
 use std::{collections::BTreeMap, fmt, iter::Sum};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Connections that the server ended, by close code.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closes(BTreeMap<u16, u64>);
 
 impl Closes {

@@ -7,7 +7,7 @@
 
 use std::{iter::Sum, ops::Range};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One publisher's messages as one subscriber sees them.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ pub enum Verdict {
 }
 
 /// What a run delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Messages that came for the first time, whole.
     pub delivered: u64,
