@@ -9,6 +9,7 @@
 pub mod channel;
 pub mod client;
 pub mod completion;
+pub mod current_thread;
 pub mod listen;
 pub mod messages;
 pub mod session;

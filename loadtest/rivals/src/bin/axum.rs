@@ -3,11 +3,11 @@
 //! In      `[--port N]` or `--version`; connections as README.md says
 //! Out     one task per connection; all that is queued for a subscriber is fed, then flushed once
 //! Bounds  `rivals::channel`: a subscriber further behind than `QUEUE_BYTES_MAX` is closed
-//! Source  axum 0.8, `WebSocketUpgrade`: a read buffer of 4 KiB instead of 128 KiB for each connection; the
-//!         write buffer's 128 KiB stay, as they are what coalesces
+//! Source  axum 0.8, `WebSocketUpgrade`: a read buffer of 4 KiB instead of 128 KiB for each connection, a write
+//!         buffer of 64 KiB, as for tokio-tungstenite, which it is built on
 #![forbid(unsafe_code)]
 
-use std::{io, net::TcpListener};
+use std::io;
 
 use axum::{
     Router,
@@ -21,25 +21,19 @@ use axum::{
 use rivals::{
     MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX,
     channel::Channel,
-    listen::{announce, listen},
+    current_thread::{listening, runtime},
+    listen::listen,
     messages,
 };
 
 fn main() -> io::Result<()> {
-    // One thread, as all have here: the current-thread runtime spares it the hops between workers.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(serve(listen("axum")?))
-}
-
-async fn serve(listener: TcpListener) -> io::Result<()> {
-    announce(&listener)?;
-    listener.set_nonblocking(true)?;
+    let listener = listen("axum")?;
     let routes = Router::new()
         .route("/sub", any(subscribe))
         .route("/pub", any(publish))
         .route("/echo", any(echo))
         .with_state(Channel::new(QUEUE_BYTES_MAX));
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, routes).await
+    runtime()?.block_on(async { axum::serve(listening(listener)?, routes).await })
 }
 
 async fn subscribe(upgrade: WebSocketUpgrade, State(channel): State<Channel<Message>>) -> Response {
@@ -57,6 +51,7 @@ async fn echo(upgrade: WebSocketUpgrade) -> Response {
 fn tuned(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
 }
@@ -70,3 +65,5 @@ fn payload_bytes(message: &Message) -> Option<usize> {
 }
 
 const READ_BUFFER_BYTES: usize = 4096;
+
+const WRITE_BUFFER_BYTES: usize = 64 << 10;

@@ -10,7 +10,7 @@
 //!         not be cancelled, so it is never dropped half way), `WebSocketWrite::flush` for a buffered stream
 #![forbid(unsafe_code)]
 
-use std::{io, net::TcpListener};
+use std::io;
 
 use bytes::Bytes;
 use fastwebsockets::{
@@ -18,9 +18,10 @@ use fastwebsockets::{
     WebSocketWrite, after_handshake_split,
 };
 use rivals::{
-    MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
     channel::{Channel, Receiver},
-    listen::{announce, listen},
+    current_thread,
+    listen::listen,
     session::{Path, Shaken, shake_hands},
 };
 use tokio::{
@@ -30,22 +31,7 @@ use tokio::{
 };
 
 fn main() -> io::Result<()> {
-    // One thread, as all have here: the current-thread runtime spares it the hops between workers.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(accept(listen("fastwebsockets")?))
-}
-
-async fn accept(listener: TcpListener) -> io::Result<()> {
-    announce(&listener)?;
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let channel = Channel::new(QUEUE_BYTES_MAX);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let channel = channel.clone();
-        // How a connection ended is for the client to say: it misses what it does not get.
-        tokio::spawn(async move { serve(stream, channel).await.ok() });
-    }
+    current_thread::run(listen("fastwebsockets")?, serve)
 }
 
 #[derive(Clone)]

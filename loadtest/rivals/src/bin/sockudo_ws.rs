@@ -9,13 +9,14 @@
 //!         timers, as nobody is pinged here; a high-water mark as wide as the kernel's send buffer
 #![forbid(unsafe_code)]
 
-use std::{io, net::TcpListener};
+use std::io;
 
 use bytes::Bytes;
 use rivals::{
-    MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
     channel::Channel,
-    listen::{announce, listen},
+    current_thread,
+    listen::listen,
     messages,
     session::{Path, Shaken, shake_hands},
 };
@@ -27,22 +28,7 @@ use tokio::{
 
 fn main() -> io::Result<()> {
     sockudo_ws::init_clock();
-    // One thread, as all have here: the current-thread runtime spares it the hops between workers.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(accept(listen("sockudo-ws")?))
-}
-
-async fn accept(listener: TcpListener) -> io::Result<()> {
-    announce(&listener)?;
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let channel = Channel::new(QUEUE_BYTES_MAX);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let channel = channel.clone();
-        // How a connection ended is for the client to say: it misses what it does not get.
-        tokio::spawn(async move { serve(stream, channel).await.ok() });
-    }
+    current_thread::run(listen("sockudo-ws")?, serve)
 }
 
 async fn serve(mut stream: TcpStream, channel: Channel<Message>) -> io::Result<()> {

@@ -3,20 +3,13 @@
 //! In      `[--port N]` or `--version`; connections as README.md says
 //! Out     one task per connection; all that is queued for a subscriber is fed, then flushed once
 //! Bounds  `rivals::channel`: a subscriber further behind than `QUEUE_BYTES_MAX` is closed
-//! Source  tokio-tungstenite 0.30. `WebSocketConfig`: a read buffer of 4 KiB, as its 128 KiB are allocated
-//!         for each connection (tungstenite-rs issue 480); the write buffer's 128 KiB fill only while a batch
-//!         is fed
+//! Source  tokio-tungstenite 0.30. `WebSocketConfig`: a read buffer of 4 KiB, as its 128 KiB are allocated for
+//!         each connection (tungstenite-rs issue 480); a write buffer of 64 KiB, which fills while a batch is fed
 #![forbid(unsafe_code)]
 
-use std::{io, net::TcpListener};
+use std::io;
 
-use rivals::{
-    MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX,
-    channel::Channel,
-    listen::{announce, listen},
-    messages,
-    session::Path,
-};
+use rivals::{MESSAGE_BYTES_MAX, channel::Channel, current_thread, listen::listen, messages, session::Path};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     accept_hdr_async_with_config,
@@ -29,22 +22,7 @@ use tokio_tungstenite::{
 };
 
 fn main() -> io::Result<()> {
-    // One thread, as all have here: the current-thread runtime spares it the hops between workers.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(accept(listen("tokio-tungstenite")?))
-}
-
-async fn accept(listener: TcpListener) -> io::Result<()> {
-    announce(&listener)?;
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let channel = Channel::new(QUEUE_BYTES_MAX);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let channel = channel.clone();
-        // How a connection ended is for the client to say: it misses what it does not get.
-        tokio::spawn(async move { serve(stream, channel).await.ok() });
-    }
+    current_thread::run(listen("tokio-tungstenite")?, serve)
 }
 
 async fn serve(stream: TcpStream, channel: Channel<Message>) -> Result<(), Error> {
@@ -59,6 +37,7 @@ async fn serve(stream: TcpStream, channel: Channel<Message>) -> Result<(), Error
     };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let socket = accept_hdr_async_with_config(stream, look, Some(config)).await?;
@@ -76,3 +55,6 @@ fn payload_bytes(message: &Message) -> Option<usize> {
 }
 
 const READ_BUFFER_BYTES: usize = 4096;
+
+/// A burst of 256 messages of 128 bytes, and half of what would be copied out of the cache with 16 KiB each.
+const WRITE_BUFFER_BYTES: usize = 64 << 10;
