@@ -48,6 +48,9 @@ impl Args {
             .ping_interval(ping_interval)
             .idle_timeout(ping_interval.saturating_mul(3))
             .read_limit(MESSAGE_BYTES_MAX)
+            // As much memory as by default, in fewer pieces: a burst that is read at once leaves at once.
+            .receive_buffer_bytes(64 << 10)
+            .receive_buffers(64)
             .queue_size(QUEUE_MESSAGES_MAX)
             .queue_bytes(QUEUE_BYTES_MAX)
     }
