@@ -6,7 +6,8 @@
 //! Source  none
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Write},
     path::Path,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -80,7 +81,8 @@ fn named(report: Report, output: &Output) -> Report {
 }
 
 fn finish(report: &Report, output: &Output) -> ExitCode {
-    print!("{report}");
+    // Who reads it may have gone, as `head` does; files and the exit code are not its business.
+    let _ = write!(io::stdout(), "{report}");
     let json = || serde_json::to_vec_pretty(report).map_err(Into::into);
     let html = || Ok(page(report).into_bytes());
     for written in [write(output.json.as_deref(), json), write(output.report.as_deref(), html)] {

@@ -20,6 +20,7 @@ mod numbers;
 pub mod output;
 mod profile;
 pub mod slow;
+pub mod soak;
 pub mod target;
 pub mod topics;
 
@@ -43,6 +44,7 @@ use idle::Idle;
 use large::Large;
 use output::Output;
 use slow::Slow;
+use soak::Soak;
 use topics::Topics;
 
 /// Loads a WebSocket server, and checks that each message arrives once, in order and unchanged.
@@ -94,6 +96,10 @@ pub enum Scenario {
     #[command(after_help = churn::EXAMPLES)]
     #[command(after_long_help = with_figures(churn::EXAMPLES, figures::CHURN))]
     Churn(Churn),
+    /// Hours of publishing while others come and go, do not read, or attack
+    #[command(after_help = soak::EXAMPLES)]
+    #[command(after_long_help = with_figures(soak::EXAMPLES, figures::SOAK))]
+    Soak(Soak),
     /// The highest rate at which an objective is met
     #[command(after_help = capacity::EXAMPLES)]
     #[command(after_long_help = with_figures(capacity::EXAMPLES, figures::CAPACITY))]
@@ -175,6 +181,7 @@ impl Scenario {
             Self::Slow(args) => &args.common.output,
             Self::Churn(args) => &args.common.output,
             Self::Capacity(args) => &args.common.output,
+            Self::Soak(args) => &args.common.output,
             Self::Echo(args) => &args.common.output,
             Self::Connect(args) => &args.output,
             Self::Idle(args) => &args.output,
@@ -192,6 +199,7 @@ impl Scenario {
             Self::Slow(_) => figures::SLOW,
             Self::Churn(_) => figures::CHURN,
             Self::Capacity(_) => figures::CAPACITY,
+            Self::Soak(_) => figures::SOAK,
             Self::Echo(_) => figures::ECHO,
             Self::Connect(_) => figures::CONNECT,
             Self::Idle(_) => figures::IDLE,

@@ -138,6 +138,7 @@ pub struct Connection {
     /// Bytes that the socket did not take yet.
     unsent: Vec<u8>,
     pings: u64,
+    pongs: u64,
 }
 
 impl Connection {
@@ -145,7 +146,13 @@ impl Connection {
     #[must_use]
     pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
         let (decoder, budget) = (Decoder::new(), Budget::new(MESSAGE_BYTES_MAX));
-        Self { stream, decoder, budget, early, unsent: Vec::new(), pings: 0 }
+        Self { stream, decoder, budget, early, unsent: Vec::new(), pings: 0, pongs: 0 }
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn into_socket(self) -> Socket {
+        self.stream.into()
     }
 
     /// Sends one message, masked; blocks until the kernel has it.
@@ -209,6 +216,22 @@ impl Connection {
         !self.early.is_empty()
     }
 
+    /// Pings of ours that the server has answered.
+    #[must_use]
+    pub fn pongs(&self) -> u64 {
+        self.pongs
+    }
+
+    /// Asks the server for a pong.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub fn ping(&mut self) -> io::Result<()> {
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, true, Opcode::Ping, Some(random()?), b"");
+        self.send_encoded(&frame)
+    }
+
     /// Pings that were answered.
     #[must_use]
     pub fn pings(&self) -> u64 {
@@ -246,7 +269,7 @@ impl Connection {
                     // Behind what is kept: a pong inside another frame would end the connection.
                     self.send_soon(&pong)?;
                 }
-                Event::Pong(_) => {}
+                Event::Pong(_) => self.pongs += 1,
                 Event::Close(frame) => return Err(Ended::closed(frame)),
             }
             bytes = &mut bytes[consumed..];

@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod error;
 pub mod handshake;
 pub mod hearing;
+pub mod hostile;
 pub mod judge;
 pub mod progress;
 pub mod publisher;

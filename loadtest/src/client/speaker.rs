@@ -12,6 +12,7 @@ use std::{
 };
 
 use fanwire_ws::{Kind, encode_frame};
+use socket2::Socket;
 
 use super::{
     connection::{Connection, Opener, random},
@@ -65,7 +66,22 @@ impl Speaker {
         let filling = Filling { subscription: self.subscriptions + 1, ..topic.filling(&[]) };
         let is_answered = self.dialect.subscribe(&filling, &mut message);
         self.subscriptions += 1;
-        self.ask(&message, is_answered, on_incoming)
+        match is_answered {
+            None if self.dialect.is_ready_by_pong() => self.ping(on_incoming),
+            _ => self.ask(&message, is_answered, on_incoming),
+        }
+    }
+
+    /// Waits until the server has answered a ping, and so has done all that came before.
+    fn ping(&mut self, mut on_incoming: impl FnMut(Incoming<'_>)) -> Result<(), OpenError> {
+        let pongs_before = self.connection.pongs();
+        self.connection.ping().map_err(OpenError::Socket)?;
+        let mut buffer = vec![0; 4096];
+        while self.connection.pongs() == pongs_before {
+            self.connection.wait_readable()?;
+            self.receive(&mut buffer, &mut on_incoming)?;
+        }
+        Ok(())
     }
 
     /// Unsubscribes its only topic, and waits until that is in force; what still came goes to `on_incoming`.
@@ -130,6 +146,12 @@ impl Speaker {
             connection.send_soon(&frame)?;
         }
         if is_bounded { received } else { Err(Ended::Endless) }
+    }
+
+    /// The bare socket, for who wants to misbehave.
+    #[must_use]
+    pub fn into_socket(self) -> Socket {
+        self.connection.into_socket()
     }
 
     /// The connection itself.

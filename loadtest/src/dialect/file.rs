@@ -59,6 +59,8 @@ pub(super) struct Connect {
     pub(super) echo_path: Option<String>,
     pub(super) query: Option<String>,
     pub(super) greeting: Option<String>,
+    #[serde(default)]
+    pub(super) ready_by_pong: bool,
 }
 
 fn yes() -> bool {

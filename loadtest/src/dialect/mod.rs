@@ -201,6 +201,12 @@ impl Dialect {
         self.subscribe.is_some()
     }
 
+    /// Whether who is connected is subscribed once the server has answered a ping.
+    #[must_use]
+    pub fn is_ready_by_pong(&self) -> bool {
+        self.connect.ready_by_pong
+    }
+
     /// Appends the request that subscribes; whether it will be answered. `None`: who is connected is subscribed.
     pub fn subscribe(&self, filling: &Filling<'_>, out: &mut Vec<u8>) -> Option<bool> {
         self.subscribe.as_ref().map(|exchange| exchange.write(filling, out))

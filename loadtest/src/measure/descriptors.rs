@@ -50,6 +50,14 @@ pub struct TooFewDescriptors {
     pub most: usize,
 }
 
+impl TooFewDescriptors {
+    /// Not even so many processes hold them.
+    #[must_use]
+    pub fn of_processes(connections: usize, processes: usize) -> Self {
+        Self { connections, limit: hard_limit(), most: connections_max().saturating_mul(processes) }
+    }
+}
+
 /// Standard streams, pollers, /proc files while they are read, pipes to a child.
 const OTHER_DESCRIPTORS: usize = 64;
 

@@ -61,6 +61,23 @@ pub const SLOW: &[Section] =
 pub const CHURN: &[Section] =
     &[VISITS, JOIN, DELIVERED, CHECKED, LATENCY, LAST, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
 
+/// Of hours with visitors and attackers.
+pub const SOAK: &[Section] = &[
+    DRIFT,
+    VISITS,
+    JOIN,
+    HOSTILE,
+    DELIVERED,
+    CHECKED,
+    LATENCY,
+    LAST,
+    SERVER,
+    MEMORY,
+    MEMORY_AFTER,
+    CLIENT,
+    MACHINE,
+];
+
 /// Of a search for the highest rate.
 pub const CAPACITY: &[Section] =
     &[FOUND, DELIVERED, CHECKED, LATENCY, LAST, SERVER, MEMORY, MEMORY_AFTER, CLIENT, MACHINE];
@@ -76,7 +93,7 @@ pub const CONNECT: &[Section] =
 pub const IDLE: &[Section] = &[HELD, SERVER_IDLE, MEMORY, MEMORY_AFTER, CLIENT_IDLE, MACHINE_IDLE];
 
 /// Of all scenarios.
-pub const ALL: [&[Section]; 8] = [FANOUT, TOPICS, SLOW, CHURN, CAPACITY, ECHO, CONNECT, IDLE];
+pub const ALL: [&[Section]; 9] = [FANOUT, TOPICS, SLOW, CHURN, CAPACITY, SOAK, ECHO, CONNECT, IDLE];
 
 const DELIVERED: Section = Section::new(
     "delivered",
@@ -173,6 +190,26 @@ const JOIN: Section = Section::new(
         Figure::pace("join_p99.9", Unit::Time, "999 of 1,000"),
         Figure::pace("join_p99.99", Unit::Time, "9,999 of 10,000"),
         Figure::pace("join_max", Unit::Time, "all"),
+    ],
+);
+
+const DRIFT: Section = Section::new(
+    "drift",
+    &[
+        Figure::new("anonymous_drift_per_h", Unit::Bytes, "how much its anonymous memory grows in an hour"),
+        Figure::new("kernel_drift_per_h", Unit::Bytes, "how much the buffers of all TCP sockets grow"),
+        Figure::new("descriptors_drift_per_h", Unit::Number, "how many descriptors it has more"),
+        Figure::pace("p99_drift_per_h", Unit::Time, "how much the 99 of 100 of each moment grow"),
+    ],
+);
+
+const HOSTILE: Section = Section::new(
+    "hostile",
+    &[
+        Figure::new("hostile", Unit::Count, "clients that misbehaved"),
+        Figure::new("hostile_ended", Unit::Count, "those that the server had to end, and did"),
+        Figure::new("hostile_unended", Unit::Count, "those that it had to end, and did not within 20 s"),
+        Figure::new("hostile_left_out", Unit::Count, "those for which there was no place, or no connection"),
     ],
 );
 

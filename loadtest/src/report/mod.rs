@@ -6,6 +6,7 @@
 //! Source  none
 
 pub mod curve;
+pub mod drift;
 pub mod figures;
 pub mod html;
 mod json;

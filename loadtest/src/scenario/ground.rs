@@ -51,7 +51,7 @@ impl Ground {
     pub fn prepare(target: &Target, output: &Output, room: Room, needs: Needs) -> Result<Self, RunError> {
         let dialect = Dialect::load(&target.dialect)?;
         dialect.check(needs)?;
-        let processes = room.processes(target.processes.map(usize::from));
+        let processes = room.processes(target.processes.map(usize::from))?;
         raise_limit(room.others + if processes == 1 { room.receivers } else { 0 })?;
         if let Some(cpus) = &target.pin_client {
             cpus.pin_current_thread().map_err(RunError::Pin)?;
@@ -145,13 +145,19 @@ pub struct Room {
 
 impl Room {
     /// How many processes hold the receivers: as many as are wanted, or as few as their descriptors allow.
-    fn processes(self, wanted: Option<usize>) -> usize {
+    fn processes(self, wanted: Option<usize>) -> Result<usize, TooFewDescriptors> {
         let most = connections_max();
-        let needed =
-            if self.receivers + self.others <= most { 1 } else { self.receivers.div_ceil(most.max(1)) };
-        wanted.unwrap_or(needed).clamp(1, self.receivers.max(1))
+        let fits = self.receivers + self.others <= most;
+        let needed = if fits { 1 } else { self.receivers.div_ceil(most.max(1)) };
+        match wanted.unwrap_or(needed).clamp(1, self.receivers.max(1)) {
+            processes @ 0..=PROCESSES_MAX => Ok(processes),
+            _ => Err(TooFewDescriptors::of_processes(self.receivers, PROCESSES_MAX)),
+        }
     }
 }
+
+/// Processes that hold receivers: more would be no load test but a strain on the system.
+const PROCESSES_MAX: usize = 64;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]

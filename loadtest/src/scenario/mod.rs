@@ -17,6 +17,7 @@ pub mod idle;
 pub mod large;
 pub mod server;
 pub mod slow;
+pub mod soak;
 pub mod stage;
 pub mod topics;
 
@@ -37,6 +38,7 @@ pub fn run(scenario: &Scenario, is_interrupted: &AtomicBool) -> Result<Report, R
         Scenario::Large(args) => large::run(args, is_interrupted),
         Scenario::Slow(args) => slow::run(args, is_interrupted),
         Scenario::Churn(args) => churn::run(args, is_interrupted),
+        Scenario::Soak(args) => soak::run(args, is_interrupted),
         Scenario::Capacity(args) => capacity::run(args, is_interrupted),
         Scenario::Echo(args) => echo::run(args, is_interrupted),
         Scenario::Connect(args) => connect::run(args, is_interrupted),

@@ -111,3 +111,16 @@ fn an_objective_that_is_none_says_what_to_write() {
     let error = run(&scenario, &AtomicBool::new(false)).unwrap_err().to_string();
     assert!(error.contains("'p98<5ms'") && error.contains("p99.99"), "{error}");
 }
+
+#[test]
+fn a_soak_has_visitors_attackers_and_drifts() {
+    let report = report(
+        Fault::None,
+        "soak --subscribers 3 --joins 50 --stay 0.1 --hostile 70 --rate 200 --duration 1.8 --interval 0.1",
+    );
+    assert!(report.is_clean(), "{report}");
+    assert!(report.value("joins") > Some(20.0) && report.value("visitor_delivered") > Some(50.0), "{report}");
+    assert!(report.value("hostile") > Some(20.0) && report.value("hostile_ended") > Some(0.0), "{report}");
+    // Nobody observes this server, and latencies there are.
+    assert!(report.value("p99_drift_per_h").is_some() && report.value("descriptors_drift_per_h").is_none());
+}

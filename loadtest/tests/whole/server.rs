@@ -81,7 +81,12 @@ pub(crate) fn start_watched(fault: Fault) -> (String, impl Fn() -> u64) {
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let room = Arc::clone(&room);
-            thread::spawn(move || serve(stream, &room));
+            thread::spawn(move || {
+                let Ok(own) = stream.try_clone() else { return };
+                drop(serve(stream, &room));
+                room.lock().unwrap().subscribers.retain(|subscriber| !subscriber.is_of(&own));
+                drop(own.shutdown(Shutdown::Both));
+            });
         }
     });
     (url, move || watched.lock().unwrap().published)
@@ -99,6 +104,12 @@ struct Room {
 struct Subscriber {
     topic: String,
     stream: TcpStream,
+}
+
+impl Subscriber {
+    fn is_of(&self, stream: &TcpStream) -> bool {
+        self.stream.peer_addr().ok() == stream.peer_addr().ok()
+    }
 }
 
 /// Counted from 0.
@@ -123,7 +134,7 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>) -> Option<()> {
         let mut rest = &mut buffer[..count];
         loop {
             let (consumed, event) = decoder.decode(&RULES, &mut budget, rest);
-            match event.unwrap() {
+            match event.ok()? {
                 Event::Partial => break,
                 Event::Message { payload, .. } => room.lock().unwrap().handle(&mut stream, payload)?,
                 Event::Pong(payload) => assert_eq!(payload, b"odd"),
@@ -140,7 +151,7 @@ fn shake_hands(stream: &mut TcpStream, fault: Fault) -> Option<bool> {
         let mut part = [0; 1024];
         let count = stream.read(&mut part).ok().filter(|&count| count > 0)?;
         received.extend_from_slice(&part[..count]);
-        let Some((head, _)) = RequestHead::parse(&received, &HeadLimits::default()).unwrap() else {
+        let Some((head, _)) = RequestHead::parse(&received, &HeadLimits::default()).ok()? else {
             continue;
         };
         if fault == Fault::DropHandshake {
@@ -194,11 +205,8 @@ impl Room {
                 answer(stream, "subscribed", data)
             }
             "unsubscribe" => {
-                let peer = stream.peer_addr().unwrap();
-                let is_his =
-                    |subscriber: &Subscriber| subscriber.stream.peer_addr().is_ok_and(|own| own == peer);
                 if self.fault != Fault::Deaf {
-                    self.subscribers.retain(|subscriber| !is_his(subscriber));
+                    self.subscribers.retain(|subscriber| !subscriber.is_of(stream));
                 }
                 answer(stream, "unsubscribed", data)
             }
