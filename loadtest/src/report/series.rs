@@ -91,6 +91,14 @@ impl Series {
         self.moments_last = 1;
     }
 
+    /// Adds a moment that came too soon to be one: its time is of the last point.
+    pub fn push_rest(&mut self, rest: &Point) {
+        match self.points.last_mut() {
+            Some(last) => *last = last.with(rest),
+            None => self.push(*rest),
+        }
+    }
+
     /// All points, in the order of time.
     #[must_use]
     pub fn points(&self) -> &[Point] {
@@ -239,6 +247,16 @@ mod tests {
         assert_eq!(points.iter().map(|point| point.time_ns).sum::<u64>(), moments * 1_000_000_000);
         assert_eq!(points[0].latency_ns, Some([8, 16, 24]));
         assert!(points.iter().all(|point| point.client_cpu == 0.5));
+    }
+
+    #[test]
+    fn a_rest_is_of_the_last_point() {
+        let mut series = Series::default();
+        series.push_rest(&point(1));
+        series.push(point(2));
+        series.push_rest(&point(4));
+        let delivered: Vec<_> = series.points().iter().map(|point| point.delivered).collect();
+        assert_eq!((delivered, series.points()[1].elapsed_ns), (vec![1, 6], 4_000_000_000));
     }
 
     #[test]

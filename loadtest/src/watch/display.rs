@@ -30,7 +30,7 @@ pub(super) struct Now {
     pub(super) elapsed: Duration,
     /// 0 to 1.
     pub(super) done: f64,
-    /// At most.
+    /// About.
     pub(super) left: Option<Duration>,
     /// Connections.
     pub(super) open: u64,
@@ -80,7 +80,7 @@ impl Display {
                 text += &format!(", {:.0} delivered/s, p50 {p50}, p99 {p99}", now.per_s);
             }
             match now.left {
-                Some(left) => text + &format!(", at most {} left", seconds(left)),
+                Some(left) => text + &format!(", about {} left", seconds(left)),
                 None => text,
             }
         });

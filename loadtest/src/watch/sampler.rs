@@ -96,7 +96,10 @@ impl<'w> Sampler<'w> {
                 .map(|all| share((view.progress.opened() - self.phase.opened) as f64, all as f64)),
         ];
         let done = shares.into_iter().flatten().fold(0.0, f64::max).min(1.0);
-        let left = goal.time.map(|time| time.saturating_sub(elapsed));
+        let most = goal.time.map(|time| time.saturating_sub(elapsed));
+        // At the pace until now, which says little at the start.
+        let paced = (done > PACE_MIN).then(|| elapsed.mul_f64((1.0 - done) / done));
+        let left = most.into_iter().chain(paced).min();
         let now = Now { elapsed, done, left, open: view.progress.open(), per_s };
         self.watch.display.measuring(&now, heard);
     }
@@ -133,7 +136,15 @@ impl<'w> Sampler<'w> {
             client_cpu: spent.map_or(0.0, |spent| spent.client_saturation(self.watch.client_cpus)),
             ..levels
         };
-        self.watch.kept().series.push(point);
+        // What is left at the end of a phase may be too short for a point: its rates would mean nothing.
+        let is_rest = self.last.at > self.phase.at && point.time_ns < ns(self.watch.interval) / 2;
+        let mut kept = self.watch.kept();
+        if is_rest {
+            kept.series.push_rest(&point)
+        } else {
+            kept.series.push(point)
+        }
+        drop(kept);
         self.last = now;
     }
 }
@@ -152,6 +163,9 @@ impl Counters {
         Self { at: Instant::now(), reading: watch.clocks.read().ok(), published: progress.published() }
     }
 }
+
+/// Of a phase.
+const PACE_MIN: f64 = 0.02;
 
 fn thread_cpu() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()

@@ -190,3 +190,25 @@ fn a_server_that_dies_under_load_leaves_a_report_that_says_what_closed_is_worth(
     );
     assert!(stdout.contains("`closed` counts the connections that were seen to end until then"), "{stdout}");
 }
+
+#[test]
+fn an_observed_server_that_is_gone_at_the_end_is_named() {
+    let (url, published) = start_watched(Fault::Stall);
+    let mut observed = Command::new("sleep").arg("600").spawn().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["--url", &url, "--server-pid", &observed.id().to_string()])
+        .args(["--subscribers", "3", "--messages", "30", "--patience", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while published() < 5 {
+        thread::yield_now();
+    }
+    observed.kill().unwrap();
+    observed.wait().unwrap();
+    let stdout = text(&child.wait_with_output().unwrap().stdout);
+    assert!(
+        stdout.contains("FAILED     the server ended (its process is gone); nothing was delivered"),
+        "{stdout}"
+    );
+}

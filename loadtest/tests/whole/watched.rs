@@ -53,7 +53,7 @@ fn a_page_and_nothing_else_is_written_by_a_short_run() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("&lt;odd&gt;&amp;.toml") && !page.contains("<odd>"), "{page}");
-    assert!(page.contains("Latency by percentile") && page.contains("last_p99.99"), "{page}");
+    assert!(page.contains("Latency by percentile") && page.contains("last_<wbr/>p99.99"), "{page}");
 }
 
 #[test]

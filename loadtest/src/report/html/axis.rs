@@ -12,13 +12,15 @@ use crate::report::unit::Unit;
 /// How values become places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scale {
-    /// In proportion, from 0.
+    /// In proportion, from 0 to a round number.
     Linear,
+    /// In proportion, from 0 to the last value.
+    Run,
     /// In proportion, from about the least.
     Fit,
     /// Each tenfold as long as the one before.
     Log,
-    /// Of quantiles: each nine more as long as the one before.
+    /// Of quantiles: each nine more as long as the one before; ticks are percent.
     Nines,
 }
 
@@ -33,7 +35,7 @@ impl Axis {
     /// Where a value stands; `None` if nowhere.
     pub(super) fn place(self, value: f64) -> Option<f64> {
         let place = match self.scale {
-            Scale::Linear | Scale::Fit => value,
+            Scale::Linear | Scale::Run | Scale::Fit => value,
             Scale::Log => value.log10(),
             Scale::Nines => -(1.0 - value).log10(),
         };
@@ -50,11 +52,17 @@ impl Axis {
         match self.scale {
             Scale::Nines => {
                 let ticks = [0.5f64, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999_999];
+                let range = low.min(0.3)..high.max(1.0);
                 let places = ticks.into_iter().filter_map(|tick| self.place(tick));
-                (0.0..high.max(1.0), places.filter(|place| *place <= high.max(1.0) + 1e-9).collect())
+                (range.clone(), places.filter(|place| *place <= range.end + 1e-9).collect())
             }
             Scale::Log => log_span(low, high),
             Scale::Linear => self.linear_span(low.min(0.0), high),
+            Scale::Run => {
+                let (range, ticks) = self.linear_span(low.min(0.0), high);
+                let end = if high > range.start { high } else { range.end };
+                (range.start..end, ticks.into_iter().filter(|tick| *tick <= end).collect())
+            }
             // A range of a tenth at least: what hardly changes shall not look as if it did.
             Scale::Fit => self.linear_span((low - 0.05 * high.abs()).max(0.0), high * 1.05),
         }
@@ -63,11 +71,11 @@ impl Axis {
     /// What stands at a tick.
     pub(super) fn label(self, place: f64) -> String {
         match self.scale {
-            Scale::Linear | Scale::Fit => short(self.unit, place),
+            Scale::Linear | Scale::Run | Scale::Fit => short(self.unit, place),
             Scale::Log => short(self.unit, 10f64.powf(place)),
             Scale::Nines => {
                 let percent = 100.0 * (1.0 - 10f64.powf(-place));
-                format!("{} %", trimmed(format!("{percent:.4}")))
+                trimmed(format!("{percent:.4}"))
             }
         }
     }
@@ -124,7 +132,11 @@ fn short(unit: Unit, value: f64) -> String {
         let scales = [(1e9, "G"), (1e6, "M"), (1e3, "k")];
         let scale = scales.into_iter().find(|(scale, _)| value.abs() >= *scale);
         let (scale, name) = scale.unwrap_or((1.0, ""));
-        format!("{}{name}", trimmed(format!("{:.3}", value / scale)))
+        // Three digits of what is small, too.
+        let zeros = if value == 0.0 { 0.0 } else { (-value.abs().log10()).ceil().clamp(0.0, 300.0) };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let digits = 3 + zeros as usize;
+        format!("{}{name}", trimmed(format!("{:.digits$}", value / scale)))
     };
     match unit {
         Unit::Count | Unit::Number => scaled(value),
@@ -176,17 +188,22 @@ mod tests {
             ["0", "512 KiB", "1 MiB", "1.5 MiB", "2 MiB", "2.5 MiB", "3 MiB"]
         );
         assert_eq!(labels(Scale::Linear, Unit::Count, &[2.0]), ["0", "1", "2"]);
+        assert_eq!(
+            labels(Scale::Linear, Unit::Number, &[4e-4]),
+            ["0", "0.0001", "0.0002", "0.0003", "0.0004"]
+        );
+        assert_eq!(labels(Scale::Run, Unit::Time, &[1e9, 8.1e9]), ["0", "2 s", "4 s", "6 s", "8 s"]);
         assert_eq!(labels(Scale::Log, Unit::Time, &[1.5e6, 9e6]), ["1 ms", "2 ms", "5 ms", "10 ms"]);
         assert_eq!(
             labels(Scale::Log, Unit::Time, &[1.5e3, 9e6]),
             ["1 us", "10 us", "100 us", "1 ms", "10 ms"]
         );
-        assert_eq!(labels(Scale::Nines, Unit::Number, &[0.0, 0.9995]), ["50 %", "90 %", "99 %", "99.9 %"]);
+        assert_eq!(labels(Scale::Nines, Unit::Number, &[0.0, 0.9995]), ["50", "90", "99", "99.9"]);
     }
 
     #[test]
     fn odd_values_have_an_axis_too() {
-        for scale in [Scale::Linear, Scale::Fit, Scale::Log, Scale::Nines] {
+        for scale in [Scale::Linear, Scale::Run, Scale::Fit, Scale::Log, Scale::Nines] {
             for values in [&[][..], &[0.0], &[7.0, 7.0], &[1e300, 1e-300], &[f64::NAN], &[1.0, f64::INFINITY]]
             {
                 assert!(labels(scale, Unit::Time, values).len() < 700, "{scale:?} {values:?}");

@@ -45,14 +45,14 @@ impl Chart {
 /// Latency towards its rare cases.
 fn curves(curves: &[Curve]) -> Chart {
     let line = |curve: &Curve| {
-        // What is above all has no place on this axis; the figures have it.
-        let points = curve.points.iter().filter(|point| point.quantile < 1.0);
+        // The fast half hides the rest; what is above all has no place on this axis, but is a figure.
+        let points = curve.points.iter().filter(|point| (0.4..1.0).contains(&point.quantile));
         let points = points.map(|point| (point.quantile, Some(point.value as f64))).collect();
         Line { name: of(curve.name).to_owned(), points }
     };
     Chart {
         title: "Latency by percentile".to_owned(),
-        axes: "x: part of all that took no longer; y: latency".to_owned(),
+        axes: "x: percent of all that took no longer; y: latency".to_owned(),
         x: Axis { scale: Scale::Nines, unit: Unit::Share },
         y: Axis { scale: Scale::Log, unit: Unit::Time },
         lines: curves.iter().map(line).collect(),
@@ -110,7 +110,7 @@ impl OverTime {
         Chart {
             title: self.title.to_owned(),
             axes: format!("x: time; y: {}", self.y),
-            x: Axis { scale: Scale::Linear, unit: Unit::Time },
+            x: Axis { scale: Scale::Run, unit: Unit::Time },
             y: Axis { scale: self.scale, unit: columns().next().map_or(Unit::Number, |column| column.unit) },
             lines: lines.filter(|line| line.points.iter().any(|(_, y)| y.is_some())).collect(),
         }

@@ -52,11 +52,11 @@ fn write_head(report: &Report, out: &mut String) -> fmt::Result {
     out.push_str("<dl>\n");
     for (name, value) in &report.settings {
         let value = setting(value);
-        writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", Text(&name.replace('_', " ")), Text(&value))?;
+        writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", Name(name), Text(&value))?;
     }
     out.push_str("</dl>\n");
     if !report.judgements.is_empty() {
-        out.push_str("<h2>Required</h2>\n<div class=\"wide\"><table>\n");
+        out.push_str("<h2>Required</h2>\n<div class=\"wide\"><table class=\"short\">\n");
         for judgement in &report.judgements {
             let (class, word) = if judgement.is_met { ("good", "met") } else { ("bad", "not met") };
             let measured =
@@ -126,7 +126,7 @@ fn write_figure(report: &Report, figure: &Figure, out: &mut String) -> fmt::Resu
     writeln!(
         out,
         "<tr><th>{}</th><td class=\"number\">{}{mark}</td><td>{}</td></tr>",
-        Text(figure.name),
+        Name(figure.name),
         Text(&value),
         Text(figure.meaning)
     )
@@ -134,7 +134,7 @@ fn write_figure(report: &Report, figure: &Figure, out: &mut String) -> fmt::Resu
 
 fn write_table(table: &Table, out: &mut String) -> fmt::Result {
     writeln!(out, "<section class=\"wide\"><h2>{}</h2>\n<table class=\"steps\">\n<tr>", Text(table.title))?;
-    table.columns.iter().try_for_each(|column| writeln!(out, "<th>{}</th>", Text(column.name)))?;
+    table.columns.iter().try_for_each(|column| writeln!(out, "<th>{}</th>", Name(column.name)))?;
     out.push_str("</tr>\n");
     for row in &table.rows {
         out.push_str("<tr>");
@@ -161,7 +161,7 @@ fn write_series(report: &Report, out: &mut String) -> fmt::Result {
         super::unit::Unit::Share.write(cost)
     )?;
     for column in series::COLUMNS {
-        writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", Text(column.name), Text(column.meaning))?;
+        writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", Name(column.name), Text(column.meaning))?;
     }
     out.push_str("</table></div></details></section>\n");
     Ok(())
@@ -191,6 +191,17 @@ impl fmt::Display for Text<'_> {
             '\u{fffe}' | '\u{ffff}' => out.write_char(char::REPLACEMENT_CHARACTER),
             other => out.write_char(other),
         })
+    }
+}
+
+/// The name of a figure, which may be broken between its words.
+struct Name<'t>(&'t str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = self.0.split('_');
+        write!(out, "{}", Text(words.next().unwrap_or_default()))?;
+        words.try_for_each(|word| write!(out, "_<wbr/>{}", Text(word)))
     }
 }
 

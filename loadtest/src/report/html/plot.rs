@@ -14,7 +14,10 @@ use plotters::{
     style::{Color, RGBColor, TextStyle},
 };
 
-use super::charts::{Chart, Line};
+use super::{
+    axis::Scale,
+    charts::{Chart, Line},
+};
 
 /// The element; empty if there is nothing that can be drawn.
 pub(super) fn svg(chart: &Chart) -> String {
@@ -50,11 +53,14 @@ fn draw(chart: &Chart, svg: &mut String) -> Result<(), Box<dyn Error>> {
         .x_label_formatter(&x_label)
         .y_label_formatter(&y_label)
         .draw()?;
+    // Few moments are shown each; what is worked out from all of them has none.
+    let has_dots =
+        chart.x.scale != Scale::Nines && chart.lines.iter().all(|line| line.points.len() <= DOTS_MAX);
     for (index, pieces) in lines.into_iter().enumerate() {
         let colour = LINES[index % LINES.len()];
         for piece in pieces {
-            // A piece of one point is no line; few points are shown each.
-            let dot = if piece.len() <= DOTS_MAX { 5 } else { 0 };
+            // A piece of one point is no line.
+            let dot = if piece.len() == 1 || has_dots { 5 } else { 0 };
             drawn.draw_series(LineSeries::new(piece, colour.filled().stroke_width(3)).point_size(dot))?;
         }
     }
@@ -126,8 +132,8 @@ fn inline(svg: &str, title: &str) -> String {
 // Twice what is seen: the crate draws at whole points only.
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 520;
-const TEXT: u32 = 26;
-const TEXT_SIZE: u32 = 32;
+const TEXT: u32 = 30;
+const TEXT_SIZE: u32 = 36;
 
 const POINTS_MAX: usize = 400;
 
@@ -144,10 +150,7 @@ const LINES: [RGBColor; 4] =
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::axis::{Axis, Scale},
-        *,
-    };
+    use super::{super::axis::Axis, *};
     use crate::report::unit::Unit;
 
     fn chart(points: Vec<(f64, Option<f64>)>) -> Chart {

@@ -80,7 +80,7 @@ fn a_page_has_its_plots_and_its_verdict() {
         "Server memory over time",
         "Latency by rate",
         "last subscriber",
-        "99.9 %",
+        "percent of all that took no longer",
         "not as required",
         "p99<=1ms",
     ] {
