@@ -6,6 +6,7 @@
 //! Source  docs/benchmarks.md
 
 pub mod cells;
+pub mod chart;
 pub mod manifest;
 pub mod record;
 pub mod run;

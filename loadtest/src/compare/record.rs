@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::{
     cells::Cell,
+    chart::svg,
     manifest::{FLOOR, OURS, Rival},
     statistics::Spread,
 };
@@ -225,16 +226,19 @@ impl Comparison {
         self.measured.iter().any(is_bad)
     }
 
-    /// Writes `compare.md` and `compare.json`; the directory is made if need be.
+    /// Writes `compare.md`, `compare.json` and `compare.svg`; the directory is made if need be.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         fs::create_dir_all(directory)?;
-        let [markdown, json] = ["compare.md", "compare.json"].map(|name| directory.join(name));
-        fs::write(&markdown, self.to_string())?;
-        fs::write(&json, serde_json::to_vec_pretty(self)?)?;
-        Ok(vec![markdown, json])
+        let files = ["compare.md", "compare.json", "compare.svg"].map(|name| directory.join(name));
+        let [markdown, json, chart] = &files;
+        fs::write(markdown, self.to_string())?;
+        fs::write(json, serde_json::to_vec_pretty(self)?)?;
+        let drawn = svg(self).map_err(|error| io::Error::other(error.to_string()))?;
+        fs::write(chart, drawn)?;
+        Ok(files.to_vec())
     }
 }
 
@@ -259,7 +263,7 @@ impl fmt::Display for Comparison {
         )?;
         writeln!(
             out,
-            "Each value is the median of the rounds, with least and most behind it; ratios are of the same round. A \
+            "![Ratios to {OURS}](compare.svg)\n\nEach value is the median of the rounds, with least and most behind it; ratios are of the same round. A \
              ratio whose range holds 1 is reported as equal (=).\n"
         )?;
         writeln!(out, "| server | kind | version | started by |\n|---|---|---|---|")?;
@@ -365,5 +369,23 @@ mod tests {
         let text = measured.to_string();
         assert!(text.contains("1 of 1 not clean") && text.contains("| it / ended |"), "{text}");
         assert!(text.contains("| floor | - | - | - |"), "{text}");
+    }
+
+    #[test]
+    fn the_chart_has_a_row_per_cell_and_everybody_in_its_legend() {
+        let host = Host::read(
+            &CpuList::one(0),
+            &CpuList::one(1),
+            &Machine::default(),
+            &Machine::default(),
+            Duration::ZERO,
+        );
+        let measured = vec![measured([&[1000.0], &[500.0]], 1.0)];
+        let comparison = Comparison { host, participants: Vec::new(), measured, is_interrupted: false };
+        let svg = svg(&comparison).unwrap();
+        for word in ["fanout 200 x 128 B, burst 1", OURS, FLOOR, "0.5x"] {
+            assert!(svg.contains(word), "{word}");
+        }
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     }
 }

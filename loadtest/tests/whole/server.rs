@@ -83,7 +83,8 @@ pub(crate) fn start_watched(fault: Fault) -> (String, impl Fn() -> u64) {
             let room = Arc::clone(&room);
             thread::spawn(move || {
                 let Ok(own) = stream.try_clone() else { return };
-                drop(serve(stream, &room));
+                // It answers nothing when the client has gone.
+                let _ = serve(stream, &room);
                 room.lock().unwrap().subscribers.retain(|subscriber| !subscriber.is_of(&own));
                 drop(own.shutdown(Shutdown::Both));
             });
