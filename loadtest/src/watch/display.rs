@@ -72,17 +72,16 @@ impl Display {
     }
 
     pub(super) fn measuring(&self, now: &Now, heard: &Heard) {
+        // What changes most comes first: a terminal may be too narrow for the rest.
         self.show(now.done, || {
-            let mut text = format!("measuring: {}, {} connections", seconds(now.elapsed), now.open);
+            let mut parts = Vec::new();
             if !heard.latency_ns.is_empty() {
                 let quantile = |q| Unit::Time.write(heard.latency_ns.value_at_quantile(q) as f64);
-                let (p50, p99) = (quantile(0.5), quantile(0.99));
-                text += &format!(", {:.0} delivered/s, p50 {p50}, p99 {p99}", now.per_s);
+                parts.push(format!("{:.0}/s, p50 {}, p99 {}", now.per_s, quantile(0.5), quantile(0.99)));
             }
-            match now.left {
-                Some(left) => text + &format!(", about {} left", seconds(left)),
-                None => text,
-            }
+            parts.extend(now.left.map(|left| format!("about {} left", seconds(left))));
+            parts.push(format!("{} open, after {}", now.open, seconds(now.elapsed)));
+            format!("measuring: {}", parts.join(", "))
         });
     }
 
@@ -98,10 +97,10 @@ impl Display {
         match &self.0 {
             Kind::Quiet => {}
             Kind::Bar(bar) => {
+                bar.set_message(text());
                 // At most `BAR_STEPS`.
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                 bar.set_position((done * BAR_STEPS as f64) as u64);
-                bar.set_message(text());
             }
             Kind::Lines(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).show(done, text),
         }
@@ -132,7 +131,7 @@ impl fmt::Debug for Display {
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(BAR_STEPS), ProgressDrawTarget::stderr());
     // The template is a constant that the crate takes.
-    let style = ProgressStyle::with_template("[{bar:24}] {wide_msg}");
+    let style = ProgressStyle::with_template("[{bar:10}] {wide_msg}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }
 

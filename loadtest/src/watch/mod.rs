@@ -99,7 +99,9 @@ impl Watch {
     /// Does what is measured. `Watched` is to be told what was heard since its last look.
     pub fn measuring<T>(&self, view: View<'_>, run: impl FnOnce() -> T) -> (T, Watched<'_>) {
         let start = *self.kept().start.get_or_insert_with(Instant::now);
-        let sampler = Sampler::new(self, view.progress, start);
+        let mut sampler = Sampler::new(self, view.progress, start);
+        // What went before is over.
+        sampler.show(&view, &Heard::default());
         // Who waits wants to see more than who keeps a series of hours.
         let every = self.interval.min(LOOK_EVERY);
         let (done, sampler) = self.beside(every, sampler, |sampler| sampler.look(&view), run);

@@ -83,7 +83,7 @@ impl<'w> Sampler<'w> {
         Watched { sampler: self, counters, levels }
     }
 
-    fn show(&mut self, view: &View<'_>, heard: &Heard) {
+    pub(super) fn show(&mut self, view: &View<'_>, heard: &Heard) {
         let looked = std::mem::replace(&mut self.looked, Instant::now());
         let per_s = heard.latency_ns.len() as f64 / self.looked.duration_since(looked).as_secs_f64();
         let (elapsed, goal) = (self.phase.at.elapsed(), view.goal);
