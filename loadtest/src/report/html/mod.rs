@@ -155,8 +155,8 @@ fn write_series(report: &Report, out: &mut String) -> fmt::Result {
     let cost = report.series.cpu_ns as f64 / last.elapsed_ns.max(1) as f64;
     writeln!(
         out,
-        "<section><h2>series</h2>\n<p>{} rows, which the JSON report has; taking them took {} of one CPU of this \
-         program.</p>\n<details><summary>what each row has</summary><div class=\"wide\"><table>",
+        "<section><h2>series</h2>\n<p>{} rows, which the JSON report has; taking them took {} of one CPU of \
+         this program.</p>\n<details><summary>what each row has</summary><div class=\"wide\"><table>",
         points.len(),
         super::unit::Unit::Share.write(cost)
     )?;
