@@ -29,6 +29,7 @@ pub struct Settings {
     pub read_budget_bytes: u32,
     pub assembly_bytes_max: u64,
     pub send_buffer_bytes: u32,
+    pub page_share_bytes_min: u32,
     pub receive_buffer_bytes: u32,
     pub receive_buffers: u16,
     pub mesh_size: u32,
@@ -67,6 +68,7 @@ impl Settings {
             read_budget_bytes: *choose(rng, &[1_024, 8 << 10, 256 << 10]),
             assembly_bytes_max: u64::from(read_limit) * choose(rng, &[1, 64]),
             send_buffer_bytes: *choose(rng, &[2_048, 16 << 10, 128 << 10]),
+            page_share_bytes_min: *choose(rng, &[0, 1, 1, 64, 1_024, 4_096]),
             receive_buffer_bytes: *choose(rng, &[1_024, 4 << 10, 16 << 10]),
             receive_buffers: *choose(rng, &[2, 4, 256]),
             mesh_size: *choose(rng, &[1, 2, 16, 4_096]),
@@ -98,6 +100,7 @@ impl Settings {
             .read_budget_bytes(self.read_budget_bytes)
             .assembly_bytes_max(self.assembly_bytes_max)
             .send_buffer_bytes(self.send_buffer_bytes)
+            .page_share_bytes_min(self.page_share_bytes_min)
             .receive_buffer_bytes(self.receive_buffer_bytes)
             .receive_buffers(self.receive_buffers)
             .mesh_size(self.mesh_size)
@@ -176,6 +179,7 @@ fn draw_faults(rng: &mut Rng) -> Faults {
     faults.send_short_per_mille = rate();
     faults.send_refused_per_mille = rate();
     faults.send_starved_per_mille = rate() / 4;
+    faults.share_refused_per_mille = rate() / 4;
     faults.receive_short_per_mille = rate();
     faults.accept_failed_per_mille = rate();
     faults.delayed_per_mille = rate();

@@ -308,7 +308,7 @@ fn end_name(kind: CloseKind) -> &'static str {
 }
 
 /// What is so only at present, and must be over at the end.
-pub const GAUGES: [&str; 10] = [
+pub const GAUGES: [&str; 11] = [
     "sessions",
     "sessions_blocked",
     "handshakes",
@@ -317,6 +317,7 @@ pub const GAUGES: [&str; 10] = [
     "topic_bytes",
     "frames_live",
     "frame_bytes_live",
+    "page_bytes_live",
     "assembly_bytes",
     "held_bytes",
 ];

@@ -100,6 +100,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "128KiB", value_parser = parse_bytes_u32, help_heading = LIMITS)]
     pub(crate) send_buffer: u32,
 
+    /// Length from which on clients' sockets refer to one copy of what several of them get; 0: never
+    #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = parse_bytes_u32, help_heading = LIMITS)]
+    pub(crate) page_share_min: u32,
+
     /// Messages being delivered, over all clients of a shard
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = LIMITS)]
     pub(crate) frame_bytes_max: u64,
@@ -169,6 +173,7 @@ impl Args {
             .overflow(self.overflow.into())
             .read_limit(self.read_limit)
             .send_buffer_bytes(self.send_buffer)
+            .page_share_bytes_min(self.page_share_min)
             .frame_bytes_max(self.frame_bytes_max)
             .assembly_bytes_max(self.assembly_bytes_max)
             .intake_bytes_max(self.intake_bytes_max)
@@ -344,7 +349,7 @@ fn parse_host(text: &str) -> Result<String, String> {
 }
 
 /// The engine's options and their flags.
-const FLAGS: [(&str, &str); 25] = [
+const FLAGS: [(&str, &str); 26] = [
     ("path", "--path"),
     ("shards", "--shards"),
     ("driver", "--driver"),
@@ -359,6 +364,7 @@ const FLAGS: [(&str, &str); 25] = [
     ("overflow", "--overflow"),
     ("read_limit", "--read-limit"),
     ("send_buffer_bytes", "--send-buffer"),
+    ("page_share_bytes_min", "--page-share-min"),
     ("frame_bytes_max", "--frame-bytes-max"),
     ("assembly_bytes_max", "--assembly-bytes-max"),
     ("intake_bytes_max", "--intake-bytes-max"),
@@ -412,6 +418,7 @@ mod tests {
             "--overflow=drop-oldest",
             "--read-limit=9KiB",
             "--send-buffer=10KiB",
+            "--page-share-min=23KiB",
             "--frame-bytes-max=11MiB",
             "--assembly-bytes-max=12MiB",
             "--intake-bytes-max=21MiB",
@@ -436,6 +443,7 @@ mod tests {
             .overflow(Overflow::DropOldest)
             .read_limit(9 << 10)
             .send_buffer_bytes(10 << 10)
+            .page_share_bytes_min(23 << 10)
             .frame_bytes_max(11 << 20)
             .assembly_bytes_max(12 << 20)
             .intake_bytes_max(21 << 20)

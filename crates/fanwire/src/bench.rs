@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::{
     codec::Json,
-    driver::{Driver, DriverCounts, DriverMemory, Event, Key, Send, Wake},
+    driver::{Driver, DriverCounts, DriverMemory, Event, Key, PageRange, Send, Wake},
     frame::{Frame, Payload},
     options::Options,
     shard::{
@@ -62,7 +62,7 @@ impl QueueBench {
         Self {
             queue: Queue::new(),
             pool: BlockPool::new(),
-            frames: FrameTable::new(),
+            frames: FrameTable::new(0),
             frame: frame(PAYLOAD_BYTES),
         }
     }
@@ -153,6 +153,16 @@ impl Driver for NullDriver {
     fn send_now(&mut self, _key: Key, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         Ok(parts.iter().map(|part| part.len()).sum())
     }
+
+    fn write_pages(&mut self, _offset: u64, _bytes: &[u8]) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn send_pages(&mut self, _key: Key, range: PageRange) -> Result<usize, Errno> {
+        Ok(range.bytes as usize)
+    }
+
+    fn free_pages(&mut self, _range: PageRange) {}
 
     fn shutdown_write(&mut self, _key: Key) {}
 

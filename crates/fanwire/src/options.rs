@@ -88,8 +88,9 @@ options! {
     /// Bytes taken from one session in one tick before its reading pauses for the others' sake. Default 256 KiB:
     /// about 0.1 ms of work.
     read_budget_bytes: u32 = 256 << 10;
-    /// Memory of all frames alive in one shard, 96 bytes each beyond its own. Default 256 MiB: 16 full queues that share nothing. At the cap, the blocked sessions that hold the
-    /// oldest frame meet their overflow policy first; a publish that still finds no room is refused as full.
+    /// Memory of all frames alive in one shard, 96 bytes each beyond its own, and of the pages that sockets share.
+    /// Default 256 MiB: 16 full queues that share nothing. At the cap pages are given up, then the blocked sessions
+    /// that hold the oldest frame meet their overflow policy; a publish that still finds no room is refused as full.
     frame_bytes_max: u64 = 256 << 20;
     /// Memory for messages that come in pieces, over all sessions of one shard. Default 64 MiB: 16 messages of
     /// the largest size at a time. Beyond: 1013 for the session that holds most of it.
@@ -97,6 +98,10 @@ options! {
     /// Kernel send buffer of each socket (SO_SNDBUF; the kernel books twice the value). Default 128 KiB: with the
     /// kernel's own tuning a client that never reads holds 4 MB.
     send_buffer_bytes: u32 = 128 << 10;
+    /// From this length on, bytes that several sessions are to get lie in memory once, and their sockets refer
+    /// to it instead of holding copies (`sendfile`). Default 4 KiB, a page: shorter ones cost more than they save.
+    /// 0: never. What it takes counts in `frame_bytes_max`.
+    page_share_bytes_min: u32 = 4 << 10;
     /// Refuse requests without an Origin header. Default false: only browsers are bound to send it.
     require_origin: bool = false;
     /// Threads, each with its own sessions. Default 0: as many as the process may use CPUs

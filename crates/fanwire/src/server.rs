@@ -569,6 +569,7 @@ fn driver_config(options: &Options) -> DriverConfig {
         receive_buffer_bytes: options.receive_buffer_bytes,
         receive_buffers: options.receive_buffers,
         send_buffer_bytes: Some(options.send_buffer_bytes),
+        shares_pages: options.page_share_bytes_min > 0,
     }
 }
 
@@ -588,8 +589,8 @@ impl From<ListenError> for Error {
     }
 }
 
-/// A ring or epoll instance, an eventfd, and one to spare.
-const DESCRIPTORS_PER_SHARD: usize = 3;
+/// A ring or epoll instance, an eventfd, the file of shared pages, and one to spare.
+const DESCRIPTORS_PER_SHARD: usize = 4;
 
 /// For the program's own files and sockets.
 const DESCRIPTORS_RESERVED: usize = 32;

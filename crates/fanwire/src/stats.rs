@@ -68,6 +68,8 @@ stats! {
     frames_live,
     /// Gauge: memory of the frames alive, which `frame_bytes_max` bounds.
     frame_bytes_live,
+    /// Gauge: memory of the pages that sockets share, which `frame_bytes_max` bounds as well.
+    page_bytes_live,
     /// Gauge: bytes of messages being assembled.
     assembly_bytes,
     /// Gauge: received bytes that wait until their session's reading goes on.
@@ -126,6 +128,15 @@ stats! {
     bytes_sent,
     /// Sends made, blocked ones included.
     sends,
+    /// Frames and batches that were put into pages which sockets share.
+    pages_filled,
+    /// Sends made from such pages, blocked ones included.
+    sends_shared,
+    /// Bytes that left from such pages.
+    bytes_shared,
+    /// Frames and batches for which there were no such pages, and sends from them that the kernel refused:
+    /// their bytes were copied into each socket.
+    shares_refused,
     /// Sends that the socket did not take whole.
     sends_blocked,
     /// Sends for which the kernel had no memory; they are tried again.

@@ -33,7 +33,8 @@ use self::{
 };
 use super::{
     Driver, DriverConfig, DriverCounts, DriverMemory, Event, GENERATION_MAX, Key, PARTS_PER_SEND_MAX,
-    SENDS_PER_BATCH_MAX, Send, Wake,
+    PageRange, SENDS_PER_BATCH_MAX, Send, Wake,
+    pages::PageFile,
     socket::{self, Admission, Listener, RandomBytes, WakeEvent},
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct EpollDriver {
     accepts_left_in_turn: u32,
     accepts_per_turn: u32,
     buffers: Buffers,
+    pages: PageFile,
     config: DriverConfig,
     wake: Arc<WakeEvent>,
     random: RandomBytes,
@@ -81,6 +83,7 @@ impl EpollDriver {
             accepts_left_in_turn: 0,
             accepts_per_turn: config.accepts_armed_max.clamp(1, ACCEPTS_PER_TURN_MAX),
             buffers: Buffers::new(config.receive_buffers, config.receive_buffer_bytes),
+            pages: PageFile::open(config.shares_pages),
             config: config.clone(),
             wake,
             random: RandomBytes::new(),
@@ -90,12 +93,11 @@ impl EpollDriver {
     }
 
     fn entry(&self, key: Key) -> &Entry {
-        let entry = self.entries.get(key.slot as usize).filter(|entry| entry.is(key));
-        entry.expect("requests name a key that is registered and neither closed nor taken")
+        entry_of(&self.entries, key)
     }
 
     fn socket(&self, key: Key) -> BorrowedFd<'_> {
-        self.entry(key).socket.as_ref().expect("a live entry has its socket").as_fd()
+        socket_of(&self.entries, key)
     }
 
     /// Changes an entry and brings the kernel's set in line with it.
@@ -357,6 +359,21 @@ impl Driver for EpollDriver {
         socket::send(self.socket(key), parts)
     }
 
+    fn write_pages(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.counts.system_calls += 1;
+        self.pages.write(offset, bytes)
+    }
+
+    fn send_pages(&mut self, key: Key, range: PageRange) -> Result<usize, Errno> {
+        self.counts.system_calls += 1;
+        self.pages.send(socket_of(&self.entries, key), range)
+    }
+
+    fn free_pages(&mut self, range: PageRange) {
+        self.counts.system_calls += 1;
+        self.pages.free(range);
+    }
+
     fn shutdown_write(&mut self, key: Key) {
         self.counts.system_calls += 1;
         // A socket that is no longer connected has nothing to end.
@@ -431,6 +448,15 @@ impl Driver for EpollDriver {
     fn take_counts(&mut self) -> DriverCounts {
         std::mem::take(&mut self.counts)
     }
+}
+
+fn entry_of(entries: &[Entry], key: Key) -> &Entry {
+    let entry = entries.get(key.slot as usize).filter(|entry| entry.is(key));
+    entry.expect("requests name a key that is registered and neither closed nor taken")
+}
+
+fn socket_of(entries: &[Entry], key: Key) -> BorrowedFd<'_> {
+    entry_of(entries, key).socket.as_ref().expect("a live entry has its socket").as_fd()
 }
 
 enum Queued {

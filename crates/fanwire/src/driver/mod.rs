@@ -6,6 +6,7 @@
 //! Source  io_uring(7), epoll(7); completion-shaped, because readiness can imitate it and not the reverse
 
 pub(crate) mod epoll;
+mod pages;
 pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,20 @@ pub(crate) trait Driver {
     /// One send at once, outside any batch.
     fn send_now(&mut self, key: Key, parts: &[IoSlice<'_>]) -> Result<usize, Errno>;
 
+    /// Puts bytes into pages that many sends may refer to. `offset` begins a page that was never written.
+    ///
+    /// # Errors
+    /// There is no memory for them, or no such pages on this system; nothing stays of what was written.
+    fn write_pages(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Errno>;
+
+    /// One send at once of bytes in pages: the socket refers to them and has no copy. As with the others, all,
+    /// a short count, or `AGAIN`; any other error may be of the pages and not of the socket, and then nothing
+    /// was taken.
+    fn send_pages(&mut self, key: Key, range: PageRange) -> Result<usize, Errno>;
+
+    /// Gives all pages of a range back. What sockets have not yet sent of them stays as it is.
+    fn free_pages(&mut self, range: PageRange);
+
     /// A session's overflow policy acts. A simulated driver knows whether its socket does refuse bytes.
     #[cfg(feature = "sim")]
     fn check_refuses(&mut self, _key: Key) {}
@@ -149,6 +164,30 @@ pub(crate) struct Send {
     pub(crate) parts: Range<u32>,
 }
 
+/// Bytes in pages that sockets share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageRange {
+    pub(crate) offset: u64,
+    pub(crate) bytes: u32,
+}
+
+impl PageRange {
+    /// What is left after so many bytes.
+    pub(crate) fn after(self, bytes: u32) -> Self {
+        Self { offset: self.offset + u64::from(bytes), bytes: self.bytes - bytes }
+    }
+
+    /// Memory of the pages that it begins with the first of.
+    pub(crate) fn page_bytes(self) -> u64 {
+        u64::from(self.bytes).next_multiple_of(page_bytes())
+    }
+}
+
+/// Length of a page.
+pub(crate) fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
 /// Ends a shard's sleep. Cheap to hold, safe to call from any thread, never blocks.
 pub(crate) trait Wake: std::marker::Send + Sync {
     fn wake(&self);
@@ -165,6 +204,8 @@ pub(crate) struct DriverConfig {
     pub(crate) receive_buffers: u16,
     /// Each socket's SO_SNDBUF, for adopted sockets (the listener's are inherited). `None`: the kernel's.
     pub(crate) send_buffer_bytes: Option<u32>,
+    /// Whether there will be sends from pages.
+    pub(crate) shares_pages: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

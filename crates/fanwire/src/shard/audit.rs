@@ -40,6 +40,9 @@ pub(crate) trait Probe: Driver {
 
     /// Receive buffers that were handed out and not recycled.
     fn buffers_outstanding(&self) -> usize;
+
+    /// Memory of pages that were written and not given back.
+    fn page_bytes(&self) -> u64;
 }
 
 /// A registered socket.
@@ -104,6 +107,8 @@ impl<D: Probe, H: Handler> Shard<D, H> {
         let core = &self.core;
         ensure!(core.conns.is_empty(), "ended with {} connections", core.conns.len());
         ensure!(core.out.frames.live_frames() == 0, "ended with {} frames", core.out.frames.live_frames());
+        let page_bytes = core.out.frames.pages.live_bytes();
+        ensure!(page_bytes == 0, "ended with {page_bytes} bytes of shared pages");
         ensure!(core.topics.topic_count() == 0, "ended with {} topics", core.topics.topic_count());
         ensure!(core.held_bytes == 0, "ended with {} bytes of held input", core.held_bytes);
         ensure!(

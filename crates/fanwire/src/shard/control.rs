@@ -10,11 +10,8 @@ use std::io::IoSlice;
 use fanwire_ws::{CONTROL_BYTES_MAX, Opcode, encode_frame};
 use rustix::io::Errno;
 
-use super::{
-    flush::{push_parts, recycle},
-    outbox::{BLOCKED, CONTROL, Control, DEAD, HEAD, Outbox},
-};
-use crate::driver::{Driver, Key};
+use super::outbox::{BLOCKED, CONTROL, Control, DEAD, HEAD, Outbox};
+use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX};
 
 impl Outbox {
     /// Answers a ping at the next frame boundary. If there is no place for another answer, only this ping, the
@@ -61,27 +58,24 @@ impl Outbox {
             let queue = &self.queues[slot as usize];
             let begun = queue.cursor() > 0 || queue.flags & HEAD != 0;
             let is_empty = queue.is_empty();
+            // Only to the next boundary, if a control frame waits there.
+            let frames_max = if begun && queue.flags & CONTROL != 0 { 1 } else { PARTS_PER_SEND_MAX };
             let control = self.controls.get_mut(&slot).filter(|_| !begun);
             let control = control.and_then(|control| control.load(is_empty).then_some(control));
             let is_control = control.is_some();
-            let (result, offered) = if let Some(control) = control {
+            let (offered, result) = if let Some(control) = control {
                 let rest = &control.writing[control.written..];
-                (driver.send_now(key, &[IoSlice::new(rest)]), rest.len() as u64)
+                let result = driver.send_now(key, &[IoSlice::new(rest)]);
+                let offered = rest.len() as u64;
+                self.counters().sends.add(1);
+                (offered, result)
             } else if is_empty {
                 break;
+            } else if let Some(range) = self.front_pages(driver, slot) {
+                self.send_from_pages(driver, slot, range)
             } else {
-                let mut parts = recycle(std::mem::take(&mut self.parts));
-                push_parts(&mut parts, queue, &self.pool, &self.frames);
-                if begun && queue.flags & CONTROL != 0 {
-                    // Only to the next boundary, where the control frame waits.
-                    parts.truncate(1);
-                }
-                let offered = parts.iter().map(|part| part.len() as u64).sum();
-                let result = driver.send_now(key, &parts);
-                self.parts = recycle(parts);
-                (result, offered)
+                self.send_from_queue(driver, slot, frames_max)
             };
-            self.counters().sends.add(1);
             let taken = match result {
                 Ok(taken) => taken as u64,
                 Err(Errno::INTR) => continue,

@@ -2,7 +2,7 @@
 //!
 //! In      the sessions that have something to send, and what the kernel took of it
 //! Out     batched sends; which sessions are blocked, have failed, or have sent their last byte
-//! Bounds  256 sends per round, each of at most 64 slices or one batch of 256 KiB
+//! Bounds  256 sends per round, each of at most 64 slices, one batch of 256 KiB or one frame in shared pages
 //! Source  docs/architecture.md
 
 use std::io::IoSlice;
@@ -15,7 +15,7 @@ use super::{
     outbox::{BLOCKED, CONTROL, DEAD, DIRTY, FINISH, HEAD, LISTED, Outbox, Outcome, Planned},
     queue::{BlockPool, Queue},
 };
-use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX, Send};
+use crate::driver::{Driver, Key, PARTS_PER_SEND_MAX, PageRange, Send};
 
 impl Outbox {
     /// The socket takes bytes again.
@@ -31,22 +31,28 @@ impl Outbox {
     /// Flushes up to 256 sessions; `has_dirty` tells whether some are left.
     pub(crate) fn flush<D: Driver>(&mut self, driver: &mut D) {
         self.plan(driver);
-        if self.round.is_empty() {
-            return;
-        }
         self.send_round(driver);
         let round = std::mem::take(&mut self.round);
         let results = std::mem::take(&mut self.results);
-        for (planned, result) in round.iter().zip(&results) {
-            self.settle(driver, planned.slot, planned.bytes, *result);
+        let mut of_batch = results.iter();
+        for planned in &round {
+            if let Source::Pages(range) = planned.source {
+                let (offered, result) = self.send_from_pages(driver, planned.slot, range);
+                self.settle(driver, planned.slot, offered, result);
+            } else {
+                let result = of_batch.next().expect("each send of a batch has a result");
+                self.settle(driver, planned.slot, planned.bytes, *result);
+            }
         }
         (self.round, self.results) = (round, results);
         self.round.clear();
+        self.free_pages(driver);
     }
 
     /// Chooses the sessions of a round, and where each one's bytes come from.
     fn plan<D: Driver>(&mut self, driver: &mut D) {
         self.batches.start_round();
+        self.start_sharing();
         // Sessions that are flushed alone count as well, and none is looked at twice.
         for _ in 0..self.dirty.len().min(self.limits.sends) {
             let Some(slot) = self.dirty.pop_front() else { break };
@@ -64,17 +70,40 @@ impl Outbox {
             } else if queue.is_empty() {
                 self.note_drained(slot);
             } else {
-                let index = self.round.len();
-                let source = self.batches.choose(index, queue, &self.pool, &self.frames);
-                if let Source::Batch { first: Some(first), batch } = source {
-                    self.round[first].source = Source::Batch { first: None, batch };
-                }
+                let source = self.choose(driver, slot);
                 self.round.push(Planned { slot, source, bytes: 0 });
+            }
+        }
+        // Not before: the second session of a chain may have given the first one a batch.
+        for index in 0..self.round.len() {
+            if self.round[index].source == Source::Queue
+                && let Some(range) = self.front_pages(driver, self.round[index].slot)
+            {
+                self.round[index].source = Source::Pages(range);
             }
         }
     }
 
-    /// Points at the bytes of each planned session and sends them all.
+    fn choose<D: Driver>(&mut self, driver: &mut D, slot: u32) -> Source {
+        let queue = &self.queues[slot as usize];
+        if queue.front().is_some_and(|id| Self::is_sent_alone(&self.frames, id)) {
+            return Source::Queue;
+        }
+        let chain = queue.chain();
+        let (mut source, first) = self.batches.choose(self.round.len(), queue, &self.pool, &self.frames);
+        if let Some(first) = first {
+            if let Source::Batch(batch) = source
+                && let Some(range) = self.share_batch(driver, batch)
+            {
+                self.batches.share(chain, batch, range);
+                source = Source::Pages(range);
+            }
+            self.round[first].source = source;
+        }
+        source
+    }
+
+    /// Points at the bytes of each planned session that sends none from pages, and sends them all.
     fn send_round<D: Driver>(&mut self, driver: &mut D) {
         self.sends.clear();
         let mut parts = recycle(std::mem::take(&mut self.parts));
@@ -82,16 +111,57 @@ impl Outbox {
             let first = parts.len();
             let queue = &self.queues[planned.slot as usize];
             match planned.source {
-                Source::Batch { batch, .. } => parts.push(IoSlice::new(self.batches.bytes(batch))),
+                Source::Pages(_) => continue,
+                Source::Batch(batch) => parts.push(IoSlice::new(self.batches.bytes(batch))),
                 Source::Queue => push_parts(&mut parts, queue, &self.pool, &self.frames),
             }
             planned.bytes = parts[first..].iter().map(|part| part.len() as u64).sum();
             let key = Key { slot: planned.slot, generation: self.generations[planned.slot as usize] };
             self.sends.push(Send { key, parts: index(first)..index(parts.len()) });
         }
-        driver.send_batch(&self.sends, &parts, &mut self.results);
+        self.results.clear();
+        if !self.sends.is_empty() {
+            driver.send_batch(&self.sends, &parts, &mut self.results);
+        }
         self.parts = recycle(parts);
         self.counters().sends.add(self.sends.len() as u64);
+    }
+
+    /// Sends from pages or, if they fail, from the queue's frames: how much was offered, and what came of it.
+    pub(super) fn send_from_pages<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        slot: u32,
+        range: PageRange,
+    ) -> (u64, Result<usize, Errno>) {
+        if let Some(result) = self.send_pages(driver, slot, range) {
+            return (range.bytes.into(), result);
+        }
+        let (offered, result) = self.send_from_queue(driver, slot, PARTS_PER_SEND_MAX);
+        // Otherwise it was the socket's fault.
+        if matches!(result, Ok(_) | Err(Errno::AGAIN)) {
+            self.counters().shares_refused.add(1);
+        }
+        (offered, result)
+    }
+
+    /// Sends the front of one queue at once, at most so many frames: how much was offered, what came of it.
+    pub(super) fn send_from_queue<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        slot: u32,
+        frames_max: usize,
+    ) -> (u64, Result<usize, Errno>) {
+        let queue = &self.queues[slot as usize];
+        let mut parts = recycle(std::mem::take(&mut self.parts));
+        push_parts(&mut parts, queue, &self.pool, &self.frames);
+        parts.truncate(frames_max);
+        let offered = parts.iter().map(|part| part.len() as u64).sum();
+        let key = Key { slot, generation: self.generations[slot as usize] };
+        let result = driver.send_now(key, &parts);
+        self.parts = recycle(parts);
+        self.counters().sends.add(1);
+        (offered, result)
     }
 
     /// Books what the kernel took of `offered` bytes.
@@ -186,15 +256,13 @@ impl Outbox {
     }
 }
 
-/// The front of a queue as slices, from where the last send stopped.
-pub(super) fn push_parts<'a>(
-    parts: &mut Vec<IoSlice<'a>>,
-    queue: &Queue,
-    pool: &BlockPool,
-    frames: &'a FrameTable,
-) {
-    let mut skip = queue.cursor() as usize;
+/// The front of a queue as slices, from where the last send stopped to the next frame that is sent by itself.
+fn push_parts<'a>(parts: &mut Vec<IoSlice<'a>>, queue: &Queue, pool: &BlockPool, frames: &'a FrameTable) {
+    let (first, mut skip) = (parts.len(), queue.cursor() as usize);
     for id in queue.iter(pool).take(PARTS_PER_SEND_MAX) {
+        if parts.len() > first && Outbox::is_sent_alone(frames, id) {
+            break;
+        }
         parts.push(IoSlice::new(&frames.bytes(id)[skip..]));
         skip = 0;
     }

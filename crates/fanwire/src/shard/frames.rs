@@ -9,6 +9,7 @@ mod audit;
 
 use std::collections::VecDeque;
 
+use super::pages::Pages;
 use crate::frame::Frame;
 
 /// Names a live frame of one shard. Reused after the frame's last release.
@@ -16,7 +17,6 @@ use crate::frame::Frame;
 pub(crate) struct FrameId(pub(crate) u32);
 
 /// A slab of frames with plain counts: no atomic is touched per session.
-#[derive(Default)]
 pub(crate) struct FrameTable {
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -27,11 +27,22 @@ pub(crate) struct FrameTable {
     live_bytes: u64,
     /// The frame that was inserted last; it may be gone, and its place taken by another.
     last: Option<FrameId>,
+    /// Where frames lie that many sessions send.
+    pub(super) pages: Pages,
 }
 
 impl FrameTable {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// Frames from `page_share_bytes_min` bytes on may lie in pages.
+    pub(crate) fn new(page_share_bytes_min: u32) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            order: VecDeque::new(),
+            live_count: 0,
+            live_bytes: 0,
+            last: None,
+            pages: Pages::new(page_share_bytes_min),
+        }
     }
 
     /// Takes a frame in. The caller holds its first reference, and releases it after the fan-out: a frame
@@ -94,6 +105,12 @@ impl FrameTable {
         self.frame(id).len()
     }
 
+    /// References to a live frame.
+    #[inline]
+    pub(super) fn refs(&self, id: FrameId) -> u32 {
+        self.entries[id.0 as usize].refs
+    }
+
     /// Memory of all live frames.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes
@@ -139,6 +156,7 @@ impl FrameTable {
         if let Some(frame) = self.entries[id.0 as usize].frame.take() {
             self.live_bytes -= Self::bytes_of(&frame);
         }
+        self.pages.forget(id);
         self.live_count -= 1;
         self.free.push(id.0);
         self.trim_order();
@@ -227,7 +245,7 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_like_a_list_of_counted_frames(ops in prop::collection::vec(op(), 1..400)) {
-            let mut table = FrameTable::new();
+            let mut table = FrameTable::new(0);
             let mut known: Vec<Known> = Vec::new();
             for (step, op) in ops.into_iter().enumerate() {
                 match op {
@@ -256,7 +274,7 @@ mod tests {
     #[test]
     fn the_last_release_drops_the_frame_itself() {
         let shared: std::sync::Arc<[u8]> = [1u8, 2, 3].as_slice().into();
-        let mut table = FrameTable::new();
+        let mut table = FrameTable::new(0);
         let id = table.insert(Frame::new(std::sync::Arc::clone(&shared)));
         table.retain(id);
         table.release(id);
@@ -267,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_old_frame_does_not_make_the_age_order_grow() {
-        let mut table = FrameTable::new();
+        let mut table = FrameTable::new(0);
         let old = table.insert(frame(b"old"));
         let mut longest = 0;
         for _ in 0..10_000 {
@@ -283,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_age_order_shrinks_after_a_burst_but_keeps_room_for_the_next_one() {
-        let mut table = FrameTable::new();
+        let mut table = FrameTable::new(0);
         let burst: Vec<_> = (0..40_000).map(|_| table.insert(frame(b"new"))).collect();
         for id in burst {
             let room = table.order.capacity();
@@ -296,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_sent_again_is_one_frame_as_long_as_it_lives() {
-        let mut table = FrameTable::new();
+        let mut table = FrameTable::new(0);
         let sent = frame(b"x");
         assert_eq!(table.insert_again(&sent), None, "there was no frame yet");
         let id = table.insert(sent.clone());
@@ -313,7 +331,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "a reference is given back once")]
     fn a_release_too_many_panics() {
-        let mut table = FrameTable::new();
+        let mut table = FrameTable::new(0);
         let id = table.insert(frame(b"x"));
         table.release(id);
         table.release(id);

@@ -33,6 +33,7 @@ pub(crate) mod mesh;
 mod ops;
 mod outbox;
 mod overflow;
+mod pages;
 pub(crate) mod parking;
 pub(crate) mod queue;
 mod refuse;
@@ -256,6 +257,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.flush();
         self.run_close_hooks();
         self.core.plan_retry();
+        self.core.out.free_pages(&mut self.core.driver);
         self.core.write_gauges();
         if self.core.is_done() { Turn::Done } else { Turn::Next }
     }

@@ -118,7 +118,7 @@ impl Outbox {
         Self {
             queues: Vec::new(),
             generations: Vec::new(),
-            frames: FrameTable::new(),
+            frames: FrameTable::new(options.page_share_bytes_min),
             pool: BlockPool::new(),
             dirty: VecDeque::new(),
             #[cfg(feature = "sim")]
@@ -264,6 +264,7 @@ impl Outbox {
         counters.sessions_blocked.set(self.blocked_count);
         counters.frames_live.set(self.frames.live_frames() as u64);
         counters.frame_bytes_live.set(self.frames.live_bytes());
+        counters.page_bytes_live.set(self.frames.pages.live_bytes());
     }
 
     pub(super) fn counters(&self) -> &Counters {

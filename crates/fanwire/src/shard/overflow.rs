@@ -96,16 +96,19 @@ impl Outbox {
 
     /// Whether `need` more bytes of frames are more than there may be.
     pub(super) fn lacks_room(&self, need: u64) -> bool {
-        self.frames.live_bytes() + need > self.limits.frame_bytes_max
+        self.frames.live_bytes() + self.frames.pages.live_bytes() + need > self.limits.frame_bytes_max
     }
 
-    /// Makes room for `need` bytes of frames: flushes what sockets take, then the blocked sessions that hold the
-    /// oldest frame meet their policy, again and again.
+    /// Makes room for `need` bytes of frames: flushes what sockets take, gives shared pages up, then the blocked
+    /// sessions that hold the oldest frame meet their policy, again and again.
     #[cold]
     pub(super) fn relieve<D: Driver>(&mut self, driver: &mut D, need: u64) -> bool {
         // A round sends something of each of its sessions, or finds it blocked.
         while self.lacks_room(need) && self.has_dirty() {
             self.flush(driver);
+        }
+        if self.lacks_room(need) {
+            self.give_up_pages(driver);
         }
         // Each round changes something, or gives up.
         while self.lacks_room(need) {

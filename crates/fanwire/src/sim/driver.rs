@@ -7,6 +7,7 @@
 
 mod find;
 mod parts;
+mod probe;
 
 use std::{
     cell::RefCell,
@@ -28,15 +29,16 @@ use self::{
 use super::{
     Faults,
     net::{Net, Waiting},
+    pages::SimPages,
     pipe::PipeEnd,
     rng::Rng,
 };
 use crate::{
     driver::{
-        Driver, DriverConfig, DriverCounts, DriverMemory, Event, Key, PARTS_PER_SEND_MAX,
+        Driver, DriverConfig, DriverCounts, DriverMemory, Event, Key, PARTS_PER_SEND_MAX, PageRange,
         SENDS_PER_BATCH_MAX, Send, Wake,
     },
-    shard::audit::{Probe, Probed},
+    shard::audit::Probe,
 };
 
 /// One shard's view of the simulated network.
@@ -51,6 +53,7 @@ pub(crate) struct SimDriver {
     /// Last completions that come late, with their time. Each key has at most one.
     ends: Vec<(u64, End)>,
     buffers: Buffers,
+    pages: SimPages,
     accept_room: usize,
     accepts_posted: usize,
     admission: Admission,
@@ -94,6 +97,7 @@ impl SimDriver {
             found: VecDeque::new(),
             ends: Vec::new(),
             buffers,
+            pages: SimPages::default(),
             accept_room: 0,
             accepts_posted: 0,
             admission: Admission::Open,
@@ -157,34 +161,6 @@ impl SimDriver {
         } else {
             self.found.push_back(Found::End(end));
         }
-    }
-}
-
-impl Probe for SimDriver {
-    fn probe(&self, slot: u32) -> Option<Probed> {
-        let entry = self.entries.get(slot as usize)?.as_ref()?;
-        let key = entry.key;
-        let posted =
-            |found: &Found| matches!(found, Found::Posted(Event::Writable { key: of }) if *of == key);
-        Some(Probed {
-            key,
-            is_paused: entry.is_paused,
-            is_leaving: entry.is_leaving,
-            has_ended: entry.has_ended && entry.posted == 0,
-            wants_writable: entry.writable_at.is_some() || self.found.iter().any(posted),
-        })
-    }
-
-    fn is_ending(&self, slot: u32) -> bool {
-        let is_of = |end: &End| match end {
-            End::Closed(key) | End::Taken(key) => key.slot == slot,
-        };
-        let found = self.found.iter().any(|found| matches!(found, Found::End(end) if is_of(end)));
-        found || self.ends.iter().any(|(_, end)| is_of(end))
-    }
-
-    fn buffers_outstanding(&self) -> usize {
-        self.buffers.outstanding
     }
 }
 
@@ -291,6 +267,28 @@ impl Driver for SimDriver {
         let offered = parts.iter().map(|part| part.len()).sum();
         self.entry(key).is_refusing = result.is_ok_and(|taken| taken < offered) || result.is_err();
         result
+    }
+
+    fn write_pages(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        assert!(self.config.shares_pages, "no pages were asked for");
+        let refused_per_mille = self.net.borrow().faults.share_refused_per_mille;
+        if self.random.happens(refused_per_mille) {
+            return Err(Errno::NOSPC);
+        }
+        self.pages.write(offset, bytes);
+        Ok(())
+    }
+
+    fn send_pages(&mut self, key: Key, range: PageRange) -> Result<usize, Errno> {
+        self.counts.system_calls += 1;
+        let (link, parts) = (self.entry(key).link, self.pages.parts(range));
+        let result = self.net.borrow_mut().send_pages_down(link, parts);
+        self.entry(key).is_refusing = result != Ok(range.bytes as usize);
+        result
+    }
+
+    fn free_pages(&mut self, range: PageRange) {
+        self.pages.free(range);
     }
 
     fn check_refuses(&mut self, key: Key) {

@@ -14,6 +14,8 @@ pub struct Faults {
     pub send_refused_per_mille: u32,
     /// The kernel has no memory for a send (ENOBUFS).
     pub send_starved_per_mille: u32,
+    /// There is no memory for pages that sockets would share, or the kernel refuses to send from them.
+    pub share_refused_per_mille: u32,
     /// A receive gives at most 64 bytes, often one.
     pub receive_short_per_mille: u32,
     /// The network resets the connection at a send or a receive.
@@ -47,6 +49,7 @@ impl Faults {
             send_short_per_mille: 0,
             send_refused_per_mille: 0,
             send_starved_per_mille: 0,
+            share_refused_per_mille: 0,
             receive_short_per_mille: 0,
             reset_per_mille: 0,
             accept_failed_per_mille: 0,
@@ -68,6 +71,7 @@ impl Default for Faults {
         Self {
             send_short_per_mille: 100,
             send_refused_per_mille: 50,
+            share_refused_per_mille: 50,
             receive_short_per_mille: 200,
             delayed_per_mille: 200,
             delay_ns_max: 2_000_000,

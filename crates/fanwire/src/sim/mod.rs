@@ -31,6 +31,7 @@ mod driver;
 mod faults;
 mod net;
 mod observe;
+mod pages;
 mod pipe;
 mod rng;
 mod rules;
@@ -122,6 +123,7 @@ impl<H: Handler> SimServer<H> {
             receive_buffer_bytes: options.receive_buffer_bytes,
             receive_buffers: options.receive_buffers,
             send_buffer_bytes: Some(options.send_buffer_bytes),
+            shares_pages: options.page_share_bytes_min > 0,
         };
         let options = Arc::new(options);
         let mut started = Vec::with_capacity(shard_count);

@@ -18,6 +18,7 @@ use slab::Slab;
 
 use super::{
     Faults,
+    pages::PagePart,
     pipe::{Pipe, PipeEnd},
     rng::Rng,
     tokens::Tokens,
@@ -135,13 +136,40 @@ impl Net {
 
     /// What the server's socket takes of `parts`.
     pub(super) fn send_down(&mut self, link: usize, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let result = self.take_down(link, parts);
-        let offered: usize = parts.iter().map(|part| part.len()).sum();
+        let count = self.take_down(link, parts.iter().map(|part| part.len()).sum())?;
+        let (ready_at, mut left) = (self.arrival(link), count);
+        for part in parts {
+            let taken = left.min(part.len());
+            self.links[link].down.push(ready_at, &part[..taken]);
+            left -= taken;
+        }
+        Ok(count)
+    }
+
+    /// The same of pages, to which the socket then refers.
+    pub(super) fn send_pages_down(&mut self, link: usize, parts: Vec<PagePart>) -> Result<usize, Errno> {
+        let faults = self.faults;
+        if self.links[link].rng.happens(faults.share_refused_per_mille) {
+            return Err(Errno::INVAL);
+        }
+        let count = self.take_down(link, parts.iter().map(PagePart::len).sum())?;
+        let (ready_at, mut left) = (self.arrival(link), count);
+        for mut part in parts {
+            part.truncate(left);
+            left -= part.len();
+            self.links[link].down.push_shared(ready_at, part);
+        }
+        Ok(count)
+    }
+
+    /// How many of `offered` bytes the server's socket takes.
+    fn take_down(&mut self, link: usize, offered: usize) -> Result<usize, Errno> {
+        let result = self.room_down(link, offered);
         self.links[link].was_refused |= result != Ok(offered);
         result
     }
 
-    fn take_down(&mut self, index: usize, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    fn room_down(&mut self, index: usize, offered: usize) -> Result<usize, Errno> {
         let faults = self.faults;
         if self.links[index].rng.happens(faults.reset_per_mille) {
             self.break_link(index);
@@ -159,23 +187,12 @@ impl Net {
         if link.rng.happens(faults.send_starved_per_mille) {
             return Err(Errno::NOBUFS);
         }
-        let offered: usize = parts.iter().map(|part| part.len()).sum();
         assert!(offered > 0, "an empty send says nothing");
         let mut count = offered.min(link.down.room());
         if count > 1 && link.rng.happens(faults.send_short_per_mille) {
             count = 1 + link.rng.below(count - 1);
         }
-        if count == 0 {
-            return Err(Errno::AGAIN);
-        }
-        let ready_at = self.arrival(index);
-        let mut left = count;
-        for part in parts {
-            let taken = left.min(part.len());
-            self.links[index].down.push(ready_at, &part[..taken]);
-            left -= taken;
-        }
-        Ok(count)
+        if count == 0 { Err(Errno::AGAIN) } else { Ok(count) }
     }
 
     /// Moves up to `bytes_max` bytes that have arrived, or fewer by chance, to the end of `out`.

@@ -4,7 +4,9 @@
 //! Out     the same bytes in order, then the end
 //! Bounds  `capacity` bytes, as socket buffers have; a reset, or the reader's end, frees what is under way
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
+
+use super::pages::PagePart;
 
 /// One direction.
 pub(super) struct Pipe {
@@ -23,8 +25,13 @@ pub(super) enum PipeEnd {
 /// Bytes that arrive together.
 struct Segment {
     ready_at: u64,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     read: usize,
+}
+
+enum Bytes {
+    Own(Vec<u8>),
+    Shared(PagePart),
 }
 
 impl Pipe {
@@ -46,13 +53,22 @@ impl Pipe {
     }
 
     pub(super) fn push(&mut self, ready_at: u64, bytes: &[u8]) {
-        if bytes.is_empty() || self.end.is_some() {
+        self.push_bytes(ready_at, Bytes::Own(bytes.to_vec()));
+    }
+
+    /// A part of a page, which is read only when it is taken out.
+    pub(super) fn push_shared(&mut self, ready_at: u64, part: PagePart) {
+        self.push_bytes(ready_at, Bytes::Shared(part));
+    }
+
+    fn push_bytes(&mut self, ready_at: u64, bytes: Bytes) {
+        if bytes.len() == 0 || self.end.is_some() {
             return;
         }
         // Nothing overtakes what was sent before.
         let ready_at = self.segments.back().map_or(ready_at, |last| last.ready_at.max(ready_at));
-        self.segments.push_back(Segment { ready_at, bytes: bytes.to_vec(), read: 0 });
         self.bytes += bytes.len();
+        self.segments.push_back(Segment { ready_at, bytes, read: 0 });
     }
 
     /// Moves what has arrived to the end of `out`.
@@ -62,7 +78,7 @@ impl Pipe {
             && let Some(segment) = self.segments.front_mut().filter(|segment| segment.ready_at <= now)
         {
             let count = left.min(segment.bytes.len() - segment.read);
-            out.extend_from_slice(&segment.bytes[segment.read..segment.read + count]);
+            segment.bytes.copy(segment.read..segment.read + count, out);
             segment.read += count;
             left -= count;
             self.bytes -= count;
@@ -106,6 +122,22 @@ impl Pipe {
     /// Whether its writer has ended it.
     pub(super) fn is_ended(&self) -> bool {
         self.end.is_some()
+    }
+}
+
+impl Bytes {
+    fn len(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.len(),
+            Self::Shared(part) => part.len(),
+        }
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        match self {
+            Self::Own(bytes) => out.extend_from_slice(&bytes[range]),
+            Self::Shared(part) => part.copy(range, out),
+        }
     }
 }
 

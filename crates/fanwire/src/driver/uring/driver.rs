@@ -23,7 +23,8 @@ use rustix::{
 use super::{Completion, Ring, RingSize, Token, Unavailable, UringBuffer};
 use crate::driver::{
     Driver, DriverConfig, DriverCounts, DriverMemory, Event, GENERATION_MAX, Key, PARTS_PER_SEND_MAX,
-    SENDS_PER_BATCH_MAX, Send, Wake,
+    PageRange, SENDS_PER_BATCH_MAX, Send, Wake,
+    pages::PageFile,
     socket::{self, Admission, Listener, RandomBytes, WakeEvent},
 };
 
@@ -38,6 +39,7 @@ pub(crate) struct UringDriver {
     starved: VecDeque<Key>,
     listeners: Vec<Arc<Listener>>,
     accepts: Accepts,
+    pages: PageFile,
     config: DriverConfig,
     wake: Arc<WakeEvent>,
     random: RandomBytes,
@@ -76,6 +78,7 @@ impl UringDriver {
             starved: VecDeque::new(),
             listeners: listeners.to_vec(),
             accepts: Accepts::new(accepts),
+            pages: PageFile::open(config.shares_pages),
             config: config.clone(),
             wake,
             random: RandomBytes::new(),
@@ -358,6 +361,22 @@ impl Driver for UringDriver {
         assert!((1..=PARTS_PER_SEND_MAX).contains(&parts.len()));
         self.counts.system_calls += 1;
         socket::send(self.socket(key), parts)
+    }
+
+    fn write_pages(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.counts.system_calls += 1;
+        self.pages.write(offset, bytes)
+    }
+
+    /// Not by the ring: SPLICE is its only way to do this, and that runs on a worker thread.
+    fn send_pages(&mut self, key: Key, range: PageRange) -> Result<usize, Errno> {
+        self.counts.system_calls += 1;
+        self.pages.send(socket_of(&self.entries, key), range)
+    }
+
+    fn free_pages(&mut self, range: PageRange) {
+        self.counts.system_calls += 1;
+        self.pages.free(range);
     }
 
     fn shutdown_write(&mut self, key: Key) {

@@ -176,7 +176,7 @@ impl<D: Probe> Core<D> {
     /// What an operator sees is what there is.
     pub(super) fn audit_gauges(&self) -> Result<(), String> {
         type Gauge = (&'static str, fn(&Counters) -> u64, u64);
-        let gauges: [Gauge; 10] = [
+        let gauges: [Gauge; 11] = [
             ("sessions", |counters| counters.sessions.read(), self.sessions),
             ("handshakes", |counters| counters.handshakes.read(), self.handshakes as u64),
             ("handshakes_parked", |counters| counters.handshakes_parked.read(), self.parked as u64),
@@ -185,6 +185,11 @@ impl<D: Probe> Core<D> {
             ("topic_bytes", |counters| counters.topic_bytes.read(), self.topic_bytes),
             ("frames_live", |counters| counters.frames_live.read(), self.out.frames.live_frames() as u64),
             ("frame_bytes_live", |counters| counters.frame_bytes_live.read(), self.out.frames.live_bytes()),
+            (
+                "page_bytes_live",
+                |counters| counters.page_bytes_live.read(),
+                self.out.frames.pages.live_bytes(),
+            ),
             ("assembly_bytes", |counters| counters.assembly_bytes.read(), self.assembly.used()),
             ("held_bytes", |counters| counters.held_bytes.read(), self.held_bytes as u64),
         ];

@@ -17,7 +17,8 @@ impl<D: Probe> Core<D> {
         for slot in 0..out.slots() {
             self.audit_flags(slot, auditor)?;
         }
-        out.audit_turns(auditor)
+        out.audit_turns(auditor)?;
+        out.frames.audit_pages(out.batches.kept(), self.driver.page_bytes())
     }
 
     fn audit_flags(&self, slot: u32, auditor: &Auditor) -> Result<(), String> {
@@ -107,6 +108,11 @@ impl Outbox {
         ensure!(
             bytes <= self.limits.frame_bytes_max,
             "{bytes} bytes of frames are alive, over frame_bytes_max"
+        );
+        let both = bytes + self.frames.pages.live_bytes();
+        ensure!(
+            self.frames.pages.live_bytes() == 0 || both <= self.limits.frame_bytes_max,
+            "{both} bytes of frames and pages are alive, over frame_bytes_max"
         );
         Ok(())
     }

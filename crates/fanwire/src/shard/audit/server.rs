@@ -45,6 +45,7 @@ pub(crate) fn memory_in_use<D: Probe, H: Handler>(shard: &Shard<D, H>) -> u64 {
     let early = conns.filter_map(|conn| conn.early.as_ref());
     let queued: u64 = core.out.queues.iter().map(|queue| u64::from(queue.len())).sum();
     core.out.frames.live_bytes()
+        + core.out.frames.pages.live_bytes()
         + core.assembly.used()
         + core.driver.memory().fixed_bytes
         + core.held_bytes as u64

@@ -1,6 +1,7 @@
 //! Audit of the frame table: references, sums and the age order.
 
 use super::{FrameId, FrameTable, is_live};
+use crate::driver::PageRange;
 
 impl FrameTable {
     /// Frames that the table has, live or not: ids are below it.
@@ -48,6 +49,24 @@ impl FrameTable {
         ensure!(ordered == count, "{count} frames are live, but {ordered} are in the age order");
         Ok(response_bytes)
     }
+
+    /// Checks the pages of frames, together with those of batches that are kept, against what the driver has.
+    pub(in crate::shard) fn audit_pages(
+        &self,
+        batches: impl Iterator<Item = PageRange>,
+        driver_bytes: u64,
+    ) -> Result<(), String> {
+        let mut bytes: u64 = batches.map(PageRange::page_bytes).sum();
+        for (id, range) in self.pages.frames() {
+            let (is, was) = (self.len_if_live(id), range.bytes);
+            ensure!(is == was, "pages have {was} bytes of frame {}, which is {is} long", id.0);
+            bytes += range.page_bytes();
+        }
+        let counted = self.pages.live_bytes();
+        ensure!(bytes == counted, "{bytes} bytes of pages have users, but {counted} are counted");
+        ensure!(bytes == driver_bytes, "{bytes} bytes of pages have users, but {driver_bytes} are in use");
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -56,7 +75,7 @@ mod tests {
     use crate::frame::Frame;
 
     fn broken(corrupt: impl Fn(&mut FrameTable), refs: &[u32]) -> String {
-        let mut table = FrameTable::new();
+        let mut table = FrameTable::new(0);
         let response = Frame::raw(b"HTTP/1.1 ");
         let response_bytes = FrameTable::bytes_of(&response);
         table.insert(response);

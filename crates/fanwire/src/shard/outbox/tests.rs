@@ -5,6 +5,7 @@ mod control;
 mod fanout;
 mod flush;
 mod overflow;
+mod pages;
 mod sessions;
 
 use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd};
@@ -14,7 +15,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    driver::{Driver, DriverCounts, DriverMemory, Event, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Wake},
+    driver::{
+        Driver, DriverCounts, DriverMemory, Event, PARTS_PER_SEND_MAX, PageRange, SENDS_PER_BATCH_MAX, Wake,
+        page_bytes,
+    },
     frame::{Frame, Payload},
     shard::{frames::FRAME_OVERHEAD_BYTES, parking::Parking},
 };
@@ -121,14 +125,21 @@ struct World {
     clients: Vec<Client>,
     next_id: u32,
     queue_size: u32,
+    pages: u64,
 }
 
 impl World {
     fn new(overflow: Overflow, queue_size: u32) -> Self {
+        Self::sharing(overflow, queue_size, 0, 0)
+    }
+
+    /// One whose sockets share pages from so many bytes on, with memory for so many pages beside the frames.
+    fn sharing(overflow: Overflow, queue_size: u32, page_share_bytes_min: u32, pages: u64) -> Self {
         let options = Options::default()
+            .page_share_bytes_min(page_share_bytes_min)
             .queue_size(queue_size)
             .queue_bytes(queue_size * QUEUE_BYTES_EACH)
-            .frame_bytes_max((queue_size * FRAME_BYTES_EACH).into())
+            .frame_bytes_max(u64::from(queue_size * FRAME_BYTES_EACH) + pages * page_bytes())
             .overflow(overflow)
             .codec(crate::Raw);
         let seeds = [1, 2, 3, 4];
@@ -140,6 +151,7 @@ impl World {
             clients: Vec::new(),
             next_id: 0,
             queue_size,
+            pages,
         };
         for slot in 0..SLOTS {
             world.clients.push(Client::default());
@@ -207,6 +219,7 @@ impl World {
             Op::Ping { .. } | Op::Pong { .. } | Op::Close { .. } => {}
         }
         self.handle_events();
+        self.outbox.free_pages(&mut self.driver);
         (0..SLOTS).for_each(|slot| self.collect(slot));
     }
 
@@ -351,8 +364,13 @@ impl World {
         let cost = |&id: &u32| u64::from(self.outbox.frames.len(FrameId(id))) + FRAME_OVERHEAD_BYTES;
         let live: u64 = held.iter().map(cost).sum();
         assert_eq!(self.outbox.frames.live_bytes(), live);
+        let page_bytes_live = self.outbox.frames.pages.live_bytes();
+        let live = live + page_bytes_live;
         let raw_bytes = u64::from(SLOTS) * (RAW_BYTES as u64 + FRAME_OVERHEAD_BYTES);
-        assert!(live <= u64::from(self.queue_size * FRAME_BYTES_EACH) + raw_bytes, "the shard's memory");
+        let limit = u64::from(self.queue_size * FRAME_BYTES_EACH) + self.pages * page_bytes();
+        assert!(live <= limit + raw_bytes, "the shard's memory");
+        let freed = self.outbox.frames.pages.live_bytes() - self.driver.page_bytes();
+        assert_eq!(freed, 0, "what nobody sends from is given back");
     }
 
     /// Whole frames, in order, of what was promised to this client; what misses was dropped and counted, or waits.
@@ -388,6 +406,7 @@ impl World {
         self.check();
         assert!(!self.outbox.has_dirty() && self.outbox.blocked_count == 0, "nothing is left");
         assert_eq!(self.outbox.frames.live_frames(), 0);
+        assert_eq!(self.outbox.frames.pages.live_bytes(), 0);
         assert_eq!(self.outbox.pool.used_blocks(), 0);
     }
 }
@@ -431,6 +450,27 @@ struct Sockets {
     batches: Vec<usize>,
     /// Who has met the overflow policy.
     policies: BTreeSet<u32>,
+    /// Runs in pages, by offset.
+    pages: HashMap<u64, Vec<u8>>,
+    /// Where the pages end that were ever written.
+    pages_end: u64,
+    refuses: Refuses,
+}
+
+/// What of the pages does not work.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Refuses {
+    #[default]
+    Nothing,
+    Writes,
+    Sends,
+}
+
+impl Sockets {
+    fn page_bytes(&self) -> u64 {
+        let cost = |bytes: &Vec<u8>| (bytes.len() as u64).next_multiple_of(page_bytes());
+        self.pages.values().map(cost).sum()
+    }
 }
 
 struct Socket {
@@ -493,6 +533,36 @@ impl Driver for Sockets {
 
     fn send_now(&mut self, key: Key, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         self.sockets.get_mut(&key.slot).unwrap().send(parts)
+    }
+
+    fn write_pages(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if self.refuses == Refuses::Writes {
+            return Err(Errno::NOSYS);
+        }
+        assert!(offset >= self.pages_end, "no page is written twice");
+        assert!(offset.is_multiple_of(page_bytes()));
+        self.pages_end = offset + bytes.len() as u64;
+        self.pages.insert(offset, bytes.to_vec());
+        Ok(())
+    }
+
+    fn send_pages(&mut self, key: Key, range: PageRange) -> Result<usize, Errno> {
+        if self.refuses == Refuses::Sends {
+            return Err(Errno::INVAL);
+        }
+        let run = self
+            .pages
+            .iter()
+            .find(|&(&offset, bytes)| (offset..offset + bytes.len() as u64).contains(&range.offset));
+        let (offset, bytes) = run.expect("what is sent was written, and not given back");
+        let start = usize::try_from(range.offset - offset).unwrap();
+        let part = &bytes[start..start + range.bytes as usize];
+        self.sockets.get_mut(&key.slot).unwrap().send(&[IoSlice::new(part)])
+    }
+
+    fn free_pages(&mut self, range: PageRange) {
+        let bytes = self.pages.remove(&range.offset).expect("pages are given back once");
+        assert_eq!(bytes.len(), range.bytes as usize, "whole");
     }
 
     fn check_refuses(&mut self, key: Key) {
@@ -582,9 +652,14 @@ proptest! {
     fn each_client_gets_what_it_was_promised_and_one_chain_means_one_content(
         queue_size in prop_oneof![Just(8u32), Just(100u32)],
         overflow in prop_oneof![Just(Overflow::Close), Just(Overflow::DropNewest), Just(Overflow::DropOldest)],
+        (page_share_bytes_min, pages) in
+            prop_oneof![Just((0, 0)), Just((1, 0)), Just((1, 3)), Just((20, 99))],
+        refuses in
+            prop_oneof![3 => Just(Refuses::Nothing), 1 => Just(Refuses::Writes), 1 => Just(Refuses::Sends)],
         ops in prop::collection::vec(op(), 1..150),
     ) {
-        let mut world = World::new(overflow, queue_size);
+        let mut world = World::sharing(overflow, queue_size, page_share_bytes_min, pages);
+        world.driver.refuses = refuses;
         for op in &ops {
             world.apply(op);
             world.check();

@@ -28,6 +28,7 @@ fn driver(faults: Faults, buffers: u16) -> (SimDriver, usize) {
         receive_buffer_bytes: 4,
         receive_buffers: buffers,
         send_buffer_bytes: None,
+        shares_pages: true,
     };
     let mut driver = SimDriver::new(net, 1, 0, config);
     let link = driver.net.borrow_mut().add_link(8);
