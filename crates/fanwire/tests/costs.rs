@@ -92,10 +92,10 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(setup: Setup) -> Self {
+    fn new(setup: Setup, options: Options) -> Self {
         let marks = Arc::new(Mutex::new(Vec::with_capacity(16)));
         let costs = Costs { marks: marks.clone() };
-        let world = World::start_with(setup, Options::default(), Faults::default(), |_| costs.clone());
+        let world = World::start_with(setup, options, Faults::default(), |_| costs.clone());
         let clients = (0..CLIENTS).map(|_| world.connect("/ws")).collect();
         let mut rig = Self { world, marks, clients };
         // What grows once and is kept grows here.
@@ -125,7 +125,19 @@ impl Rig {
 }
 
 fn a_publish_allocates_once_and_nothing_per_subscriber_or_send(setup: Setup) {
-    let mut rig = Rig::new(setup);
+    allocates_once_per_publish(Rig::new(setup, Options::default()));
+}
+
+/// The same if sockets share pages: of each frame, and of each batch.
+fn shared_pages_allocate_nothing(setup: Setup) {
+    for page_share_bytes_min in [1, 1_000] {
+        let rig = Rig::new(setup, Options::default().page_share_bytes_min(page_share_bytes_min));
+        assert!(rig.world.stats().total.sends_shared > 0);
+        allocates_once_per_publish(rig);
+    }
+}
+
+fn allocates_once_per_publish(mut rig: Rig) {
     for count in [1, 16, 256] {
         let before = rig.mark();
         rig.burst(count);
@@ -134,7 +146,7 @@ fn a_publish_allocates_once_and_nothing_per_subscriber_or_send(setup: Setup) {
 }
 
 fn a_burst_of_256_leaves_in_two_sends_per_session_at_most(setup: Setup) {
-    let mut rig = Rig::new(setup);
+    let mut rig = Rig::new(setup, Options::default());
     let before = rig.world.stats().total.sends;
     rig.burst(256);
     let sends = rig.world.stats().total.sends - before;
@@ -143,6 +155,10 @@ fn a_burst_of_256_leaves_in_two_sends_per_session_at_most(setup: Setup) {
 
 mod allocations {
     crate::in_worlds!(a_publish_allocates_once_and_nothing_per_subscriber_or_send: uring Uring 1, epoll Epoll 1);
+}
+
+mod shared_allocations {
+    crate::in_worlds!(shared_pages_allocate_nothing: uring Uring 1, epoll Epoll 1);
 }
 
 mod sends {

@@ -131,6 +131,8 @@ impl World<Script> {
 impl<H: Handler> World<H> {
     pub fn start_with(setup: Setup, options: Options, faults: Faults, make: impl FnMut(usize) -> H) -> Self {
         let options = options.shards(setup.shards);
+        // With two shards every frame that two sessions get lies in shared pages, whatever its length.
+        let options = if setup.shards == 2 { options.page_share_bytes_min(1) } else { options };
         let driver = match setup.backend {
             Backend::Uring => DriverChoice::Uring,
             Backend::Epoll => DriverChoice::Epoll,

@@ -12,6 +12,7 @@ mod frames;
 mod handles;
 mod handshake;
 mod heads;
+mod pages;
 mod pressure;
 mod response;
 mod server;

@@ -112,7 +112,9 @@ impl Arena {
         let Setup { driver, shards, arguments, feed_every, is_open_loop } = setup;
         let options = format!("driver={driver} shards={shards} feed_bytes={} {TIGHT}", case.feed_bytes);
         let queue = if is_open_loop { DEFAULT_QUEUE } else { "" };
-        let options = format!("{options} {queue} {}", case.options);
+        // With two shards all that two sessions get lies in shared pages, whatever its length.
+        let sharing = if shards == 2 { "page_share_bytes_min=1" } else { "" };
+        let options = format!("{options} {queue} {sharing} {}", case.options);
         let server = ServerProcess::start(&options, arguments);
         let quiet_descriptors = server.descriptors();
         let quiet_bytes = server.memory().anonymous;
@@ -254,6 +256,7 @@ const QUIET: &[&str] = &[
     "topic_bytes",
     "frames_live",
     "frame_bytes_live",
+    "page_bytes_live",
     "assembly_bytes",
     "held_bytes",
 ];
@@ -272,6 +275,9 @@ const ORDINARY: &[&str] = &[
     "bytes_sent",
     "sends",
     "sends_blocked",
+    "pages_filled",
+    "sends_shared",
+    "bytes_shared",
     "queues_flushed_full",
     "pings_sent",
     "reads_paused",

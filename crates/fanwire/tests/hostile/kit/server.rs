@@ -208,6 +208,7 @@ fn options(words: &str) -> Options {
             "queue_bytes" => options.queue_bytes(bytes32()),
             "read_limit" => options.read_limit(bytes32()),
             "read_budget_bytes" => options.read_budget_bytes(bytes32()),
+            "page_share_bytes_min" => options.page_share_bytes_min(bytes32()),
             "send_buffer_bytes" => options.send_buffer_bytes(bytes32()),
             "frame_bytes_max" => options.frame_bytes_max(number(value)),
             "intake_bytes_max" => options.intake_bytes_max(number(value)),
