@@ -53,6 +53,7 @@ impl Scale {
                 (100, &[128, 1024, 16384], &[1, 16]),
                 (1000, &[128, 1024, 16384], &[1, 16]),
                 (1000, &[128], &[256]),
+                (1000, &[4096, 65536], &[1]),
                 (10_000, &[128, 1024], &[1, 16]),
                 // 16 such messages to each would be 2.6 GB in socket buffers: more than tcp_mem allows here.
                 (10_000, &[16384], &[1]),
@@ -103,6 +104,6 @@ mod tests {
             counts.dedup();
             assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
         }
-        assert_eq!(Scale::Full.cells().len(), 18);
+        assert_eq!(Scale::Full.cells().len(), 20);
     }
 }

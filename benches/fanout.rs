@@ -110,7 +110,7 @@ impl Options {
 }
 
 fn peers(names: &str) -> Result<Vec<Peer>, String> {
-    let known = || Peer::ALL.map(Peer::name).join(", ");
+    let known = || Peer::ALL.into_iter().chain(Peer::MORE).map(Peer::name).collect::<Vec<_>>().join(", ");
     names
         .split(',')
         .map(|name| Peer::named(name).ok_or_else(|| format!("no peer {name}: {}", known())))

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// The server cannot start, as when io_uring is asked for and forbidden.
-pub fn serve(driver: DriverChoice, shards: u16) -> io::Result<()> {
+pub fn serve(driver: DriverChoice, shards: u16, sharing: Sharing) -> io::Result<()> {
     let options = Options::default()
         .codec(Raw)
         .driver(driver)
@@ -26,11 +26,21 @@ pub fn serve(driver: DriverChoice, shards: u16) -> io::Result<()> {
         // The client reads only while its row is measured, so it answers no pings in between.
         .ping_interval(Duration::ZERO)
         .idle_timeout(Duration::ZERO);
+    let options = if sharing == Sharing::Copies { options.page_share_bytes_min(0) } else { options };
     let server = Server::bind_with("127.0.0.1:0", options).map_err(io::Error::other)?;
     let running = server.start(|_| Publish).map_err(io::Error::other)?;
     announce(running.address())?;
     running.wait();
     Ok(())
+}
+
+/// Where messages for several subscribers lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Large ones in pages that their sockets share, as by default.
+    Pages,
+    /// Copied into each socket.
+    Copies,
 }
 
 struct Publish;

@@ -11,7 +11,8 @@ use fanwire::DriverChoice;
 
 use crate::{
     floor::{self, Way},
-    ours, tungstenite,
+    ours::{self, Sharing},
+    tungstenite,
 };
 
 /// A server.
@@ -29,12 +30,16 @@ pub enum Peer {
     FanwireUringTwoShards,
     /// The same on epoll.
     FanwireEpollTwoShards,
+    /// Fanwire on io_uring without shared pages.
+    FanwireUringCopies,
+    /// The same on epoll.
+    FanwireEpollCopies,
     /// tokio-tungstenite.
     Tungstenite,
 }
 
 impl Peer {
-    /// All, in the order of the table.
+    /// All of the table, in its order.
     pub const ALL: [Self; 7] = [
         Self::FloorLoop,
         Self::FloorEpoll,
@@ -44,6 +49,9 @@ impl Peer {
         Self::FanwireEpollTwoShards,
         Self::Tungstenite,
     ];
+
+    /// Those that only `--peers` asks for.
+    pub const MORE: [Self; 2] = [Self::FanwireUringCopies, Self::FanwireEpollCopies];
 
     /// As the table and `--peers` call it.
     #[must_use]
@@ -55,6 +63,8 @@ impl Peer {
             Self::FanwireEpoll => "fanwire-epoll",
             Self::FanwireUringTwoShards => "fanwire-uring-2",
             Self::FanwireEpollTwoShards => "fanwire-epoll-2",
+            Self::FanwireUringCopies => "fanwire-uring-copies",
+            Self::FanwireEpollCopies => "fanwire-epoll-copies",
             Self::Tungstenite => "tokio-tungstenite",
         }
     }
@@ -62,7 +72,7 @@ impl Peer {
     /// The peer with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|peer| peer.name() == name)
+        Self::ALL.into_iter().chain(Self::MORE).find(|peer| peer.name() == name)
     }
 
     /// Whether ratios may be taken to it.
@@ -79,10 +89,12 @@ impl Peer {
         match self {
             Self::FloorLoop => floor::serve(Way::Loop),
             Self::FloorEpoll => floor::serve(Way::Epoll),
-            Self::FanwireUring => ours::serve(DriverChoice::Uring, 1),
-            Self::FanwireEpoll => ours::serve(DriverChoice::Epoll, 1),
-            Self::FanwireUringTwoShards => ours::serve(DriverChoice::Uring, 2),
-            Self::FanwireEpollTwoShards => ours::serve(DriverChoice::Epoll, 2),
+            Self::FanwireUring => ours::serve(DriverChoice::Uring, 1, Sharing::Pages),
+            Self::FanwireEpoll => ours::serve(DriverChoice::Epoll, 1, Sharing::Pages),
+            Self::FanwireUringTwoShards => ours::serve(DriverChoice::Uring, 2, Sharing::Pages),
+            Self::FanwireEpollTwoShards => ours::serve(DriverChoice::Epoll, 2, Sharing::Pages),
+            Self::FanwireUringCopies => ours::serve(DriverChoice::Uring, 1, Sharing::Copies),
+            Self::FanwireEpollCopies => ours::serve(DriverChoice::Epoll, 1, Sharing::Copies),
             Self::Tungstenite => tungstenite::serve(),
         }
     }
