@@ -148,8 +148,9 @@ const SEEDS_MIN: u64 = 1_000;
 /// `accepts_aborted`, `accepts_paused` and `completions_overflowed`, for the simulated network has no connection that
 /// is gone before it is accepted, no limit of descriptors and no completion ring; `refused_origin`, for no request
 /// has an origin; `frames_refused_memory`, for room is made for every frame.
-const REQUIRED: [&str; 49] = [
+const REQUIRED: [&str; 53] = [
     "bytes_sent",
+    "bytes_shared",
     "clock_jumps",
     "close_timeouts",
     "closed_eof",
@@ -178,6 +179,7 @@ const REQUIRED: [&str; 49] = [
     "message_bytes_received",
     "messages_ignored",
     "messages_received",
+    "pages_filled",
     "pings_sent",
     "pings_skipped",
     "publishes",
@@ -193,8 +195,10 @@ const REQUIRED: [&str; 49] = [
     "refused_version",
     "sends",
     "sends_blocked",
+    "sends_shared",
     "sends_starved",
     "sessions_opened",
+    "shares_refused",
     "subscribes_refused",
     "system_calls",
     "ticks",

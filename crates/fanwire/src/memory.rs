@@ -15,7 +15,7 @@ use crate::{options::Options, server::StartedShard, shard};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBound {
-    /// Frames that wait in queues: `frame_bytes_max` of each shard.
+    /// Frames that wait in queues, and the pages that sockets are to share of them: `frame_bytes_max` of each shard.
     pub frames: u64,
     /// Messages being received in pieces: `assembly_bytes_max` of each shard, and 256 KiB for the piece that passes it.
     pub assembly: u64,
@@ -100,7 +100,7 @@ impl fmt::Display for MemoryBound {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         write!(
             f,
-            "at most {} MiB of user memory = frames {} + assembly {} + receive buffers {} + held input {} + topics {} + intake {} + mesh {} + inbox {} + \
+            "at most {} MiB of user memory = frames and shared pages {} + assembly {} + receive buffers {} + held input {} + topics {} + intake {} + mesh {} + inbox {} + \
              handshakes {} + {} sessions x ({} B idle, {} B more with a full queue, {} B more with unsent pongs); at most {} MiB of kernel \
              send memory = {} connections x {} KiB",
             mib(self.user_bytes()),

@@ -220,5 +220,5 @@ const SHARERS_MIN: u32 = 2;
 /// From this many times the least length on, a frame is sent by itself.
 const ALONE_FACTOR: u64 = 16;
 
-/// Bytes that one flush copies into pages, but for what passes it: about a millisecond.
-const ROUND_SHARE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes that one flush copies into pages, but for what passes it: less than its sends may take.
+const ROUND_SHARE_BYTES_MAX: u64 = 16 << 20;
