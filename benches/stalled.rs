@@ -1,9 +1,10 @@
 //! Stalled subscribers: the memory of what waits in their sockets, with shared pages and with a copy each.
 //!
 //! In      `cargo bench --bench stalled -- [--quick] [--subscribers N] [--rounds N]`
-//! Out     per message length and server: bytes in the sockets, and the machine's memory for them, each
+//! Out     per message length and server: bytes in the sockets, and the kernel's memory for them, each
 //! Bounds  256 KiB published to each of 2,000 connections that nobody reads, a second or two per line
-//! Source  A B A B: interleaved rounds. The machine's memory includes what anybody else does meanwhile
+//! Source  A B A B: interleaved rounds. Counted is the memory that is neither free nor of processes nor a cache of
+//!         files: what the kernel has for itself and for sockets, whoever's they are, and files in memory
 
 use std::{
     env, fs, io,
@@ -94,7 +95,7 @@ fn run(options: Options) -> Ended {
     );
     println!(
         "{:>8} {:<22} {:>16} {:>16} {:>16}",
-        "message", "server", "in sockets, KB", "memory, KB", "server PSS, KB"
+        "message", "server", "in sockets, KB", "kernel, KB", "server PSS, KB"
     );
     for payload_bytes in PAYLOADS {
         let burst = Burst { messages: TOTAL / payload_bytes, payload_bytes };
@@ -105,10 +106,10 @@ fn run(options: Options) -> Ended {
             }
         }
         for (peer, samples) in PEERS.iter().zip(&samples) {
-            let [queued, memory, pss] =
-                [|one: &Sample| one.queued, |one: &Sample| one.memory, |one: &Sample| one.pss]
+            let [queued, kernel, pss] =
+                [|one: &Sample| one.queued, |one: &Sample| one.kernel, |one: &Sample| one.pss]
                     .map(|of: fn(&Sample) -> f64| median(samples.iter().map(of).collect()));
-            println!("{payload_bytes:>8} {:<22} {queued:>16.1} {memory:>16.1} {pss:>16.1}", peer.name());
+            println!("{payload_bytes:>8} {:<22} {queued:>16.1} {kernel:>16.1} {pss:>16.1}", peer.name());
         }
     }
     Ok(())
@@ -118,8 +119,8 @@ fn run(options: Options) -> Ended {
 struct Sample {
     /// What the sockets of both ends hold, by /proc/net/tcp.
     queued: f64,
-    /// What the burst has taken of the machine's available memory.
-    memory: f64,
+    /// What the burst has taken of the machine's memory, but for processes.
+    kernel: f64,
     /// What it has taken of it in the server's process.
     pss: f64,
 }
@@ -141,14 +142,14 @@ fn sample(
         (0..subscribers).map(|number| subscriber.open(number)).collect::<Result<Vec<_>, _>>()?;
     let mut control = opener(CONTROL_TARGET)?.open(subscribers)?;
     let quiet = settled(|| queued_bytes(address.port()))?;
-    let (memory_before, pss_before) = (available_bytes()?, server.process().memory()?.pss_bytes);
+    let (kernel_before, pss_before) = (kernel_bytes()?, server.process().memory()?.pss_bytes);
     control.send(Kind::Text, burst.to_string().as_bytes())?;
     let queued = settled(|| queued_bytes(address.port()).map(|bytes| bytes.saturating_sub(quiet)))?;
-    let (memory_after, pss_after) = (available_bytes()?, server.process().memory()?.pss_bytes);
+    let (kernel_after, pss_after) = (kernel_bytes()?, server.process().memory()?.pss_bytes);
     let each = |before: u64, after: u64| (after as f64 - before as f64) / 1e3 / subscribers as f64;
     Ok(Sample {
         queued: each(0, queued),
-        memory: each(memory_after, memory_before),
+        kernel: each(kernel_before, kernel_after),
         pss: each(pss_before, pss_after),
     })
 }
@@ -184,11 +185,23 @@ fn queued_bytes(port: u16) -> io::Result<u64> {
     Ok(text.lines().skip(1).filter_map(queued).sum())
 }
 
-fn available_bytes() -> io::Result<u64> {
+fn kernel_bytes() -> io::Result<u64> {
     let text = fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("/proc/meminfo does not say MemAvailable"))
+    let field = |name: &str| -> io::Result<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("/proc/meminfo does not say {name}")))
+    };
+    let others: u64 = OTHERS.iter().map(|name| field(name)).sum::<io::Result<u64>>()?;
+    Ok((field("MemTotal")? + field("Shmem")?).saturating_sub(others + free_per_cpu_bytes()?))
+}
+
+/// Free pages in the lists of single CPUs, which may be hundreds of megabytes and are not in `MemFree`.
+fn free_per_cpu_bytes() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/zoneinfo")?;
+    let counts =
+        text.lines().filter_map(|line| line.trim().strip_prefix("count:")?.trim().parse::<u64>().ok());
+    Ok(counts.sum::<u64>() * rustix::param::page_size() as u64)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -203,6 +216,10 @@ const PAYLOADS: [usize; 3] = [65_536, 16_384, 1_024];
 
 /// Published to each subscriber.
 const TOTAL: usize = 256 << 10;
+
+/// Free, of processes, or a cache of files (`Cached` has `Shmem` in it, which is none).
+const OTHERS: [&str; 8] =
+    ["MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "SReclaimable", "KernelStack", "PageTables"];
 
 const STILL: Duration = Duration::from_millis(200);
 

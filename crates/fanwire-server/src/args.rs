@@ -101,7 +101,7 @@ pub(crate) struct Args {
     pub(crate) send_buffer: u32,
 
     /// Length from which on clients' sockets refer to one copy of what several of them get; 0: never
-    #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = parse_bytes_u32, help_heading = LIMITS)]
+    #[arg(long, value_name = "BYTES", default_value = "16KiB", value_parser = parse_bytes_u32, help_heading = LIMITS)]
     pub(crate) page_share_min: u32,
 
     /// Messages being delivered, over all clients of a shard

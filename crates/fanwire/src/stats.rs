@@ -134,8 +134,8 @@ stats! {
     sends_shared,
     /// Bytes that left from such pages.
     bytes_shared,
-    /// Frames and batches for which there were no such pages, and sends from them that the kernel refused:
-    /// their bytes were copied into each socket.
+    /// Flushes that had no such pages for all they wanted, and sends from them that the kernel refused: the bytes
+    /// were copied into each socket.
     shares_refused,
     /// Sends that the socket did not take whole.
     sends_blocked,

@@ -81,7 +81,8 @@ pub(crate) trait Driver {
     /// One send at once, outside any batch.
     fn send_now(&mut self, key: Key, parts: &[IoSlice<'_>]) -> Result<usize, Errno>;
 
-    /// Puts bytes into pages that many sends may refer to. `offset` begins a page that was never written.
+    /// Puts bytes into pages that many sends may refer to. None of them, from that of `offset` on, was ever
+    /// written before.
     ///
     /// # Errors
     /// There is no memory for them, or no such pages on this system; nothing stays of what was written.
@@ -177,9 +178,18 @@ impl PageRange {
         Self { offset: self.offset + u64::from(bytes), bytes: self.bytes - bytes }
     }
 
-    /// Memory of the pages that it begins with the first of.
+    /// Memory of all pages that it has a part in.
     pub(crate) fn page_bytes(self) -> u64 {
-        u64::from(self.bytes).next_multiple_of(page_bytes())
+        self.end().next_multiple_of(page_bytes()) - self.first_page()
+    }
+
+    /// Where the first of them begins.
+    pub(crate) fn first_page(self) -> u64 {
+        self.offset / page_bytes() * page_bytes()
+    }
+
+    pub(crate) fn end(self) -> u64 {
+        self.offset + u64::from(self.bytes)
     }
 }
 

@@ -63,7 +63,8 @@ impl PageFile {
     }
 
     pub(super) fn free(&mut self, range: PageRange) {
-        let outcome = self.file.as_ref().map_or(Ok(()), |file| punch(file, range.offset, range.page_bytes()));
+        let outcome =
+            self.file.as_ref().map_or(Ok(()), |file| punch(file, range.first_page(), range.page_bytes()));
         if let Err(error) = outcome {
             self.give_up(error);
         }

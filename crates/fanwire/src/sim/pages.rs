@@ -80,11 +80,10 @@ impl PagePart {
 /// The pages of a range, and what of each lies in it.
 fn pieces(range: PageRange) -> impl Iterator<Item = (u64, Range<usize>)> {
     let length = page_bytes();
-    let end = range.offset + u64::from(range.bytes);
-    (range.offset / length..end.div_ceil(length)).map(move |index| {
+    (range.offset / length..range.end().div_ceil(length)).map(move |index| {
         let within =
             |at: u64| usize::try_from(at.clamp(index * length, (index + 1) * length) - index * length);
-        let [start, end] = [range.offset, end].map(|at| within(at).expect("less than a page"));
+        let [start, end] = [range.offset, range.end()].map(|at| within(at).expect("less than a page"));
         (index, start..end)
     })
 }

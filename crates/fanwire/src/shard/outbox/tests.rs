@@ -457,6 +457,10 @@ struct Sockets {
     refuses: Refuses,
 }
 
+fn range_of(offset: u64, bytes: &[u8]) -> PageRange {
+    PageRange { offset, bytes: u32::try_from(bytes.len()).unwrap() }
+}
+
 /// What of the pages does not work.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Refuses {
@@ -468,8 +472,8 @@ enum Refuses {
 
 impl Sockets {
     fn page_bytes(&self) -> u64 {
-        let cost = |bytes: &Vec<u8>| (bytes.len() as u64).next_multiple_of(page_bytes());
-        self.pages.values().map(cost).sum()
+        let range = |(&offset, bytes): (&u64, &Vec<u8>)| range_of(offset, bytes);
+        self.pages.iter().map(range).map(PageRange::page_bytes).sum()
     }
 }
 
@@ -539,9 +543,9 @@ impl Driver for Sockets {
         if self.refuses == Refuses::Writes {
             return Err(Errno::NOSYS);
         }
-        assert!(offset >= self.pages_end, "no page is written twice");
-        assert!(offset.is_multiple_of(page_bytes()));
-        self.pages_end = offset + bytes.len() as u64;
+        let range = range_of(offset, bytes);
+        assert!(range.first_page() >= self.pages_end, "no page is written twice");
+        self.pages_end = range.end();
         self.pages.insert(offset, bytes.to_vec());
         Ok(())
     }
@@ -700,5 +704,6 @@ const FRAME_BYTES: usize = 6;
 const FRAME_COST: u64 = FRAME_BYTES as u64 + FRAME_OVERHEAD_BYTES;
 const RAW_BYTES: usize = 22;
 const FRAME_HEADER_BYTES: usize = 2;
-const TURNS_MAX: u32 = 40;
+/// One for each frame of the longest queue, if each is sent by itself.
+const TURNS_MAX: u32 = 120;
 const NOT_ASKED: &str = "an outbox only sends";

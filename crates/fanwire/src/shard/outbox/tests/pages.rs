@@ -88,8 +88,8 @@ fn a_batch_is_copied_once_for_all_rounds_and_given_back_after_them() {
 #[test]
 fn a_large_frame_is_sent_by_itself_and_once_copied() {
     let mut world = World::with_pages(4);
-    // 64 bytes are 16 times the least.
-    (0..3).for_each(|_| world.publish_to(2, 62));
+    // 16 bytes are 4 times the least.
+    (0..3).for_each(|_| world.publish_to(2, 14));
     world.publish_to(2, 10);
     for _ in 0..4 {
         world.flush();
@@ -131,6 +131,17 @@ fn where_there_are_no_pages_everything_is_sent_all_the_same_and_it_is_counted() 
         assert_eq!(streams, vec![vec![0, 1, 2]; SLOTS as usize]);
         world.is_over();
     }
+}
+
+#[test]
+fn where_there_are_no_pages_large_frames_leave_together() {
+    let mut world = World::with_pages(4);
+    world.driver.refuses = Refuses::Writes;
+    (0..5).for_each(|_| world.publish_to(6, 62));
+    world.flush();
+    assert!((0..SLOTS).all(|slot| world.tries(slot) == 1 && ids(world.stream(slot)).len() == 5));
+    assert_eq!(world.shared(), [0, 0, 1]);
+    world.is_over();
 }
 
 #[test]
