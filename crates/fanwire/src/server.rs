@@ -195,6 +195,8 @@ impl<V: Send + 'static> Running<V> {
 
     /// Hands over a TCP connection on which somebody else has answered the WebSocket handshake: an HTTP stack's
     /// upgrade. `received` is what was read behind the request. The session opens with `value`, as after `on_auth`.
+    /// The connection is made non-blocking; a duplicate of its descriptor that somebody keeps must leave it so, or
+    /// sends from shared pages would wait for its peer.
     ///
     /// # Errors
     /// [`SendError::Full`] if the shard's inbox is full, [`SendError::Closed`] if the server is ending. The
