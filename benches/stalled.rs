@@ -22,7 +22,8 @@ use fanwire_benches::{
 };
 use fanwire_ws::Kind;
 use loadtest::{
-    client::{connection::Opener, endpoint::Endpoint},
+    client::{address::Address, connection::Opener},
+    dialect::{Dialect, Role},
     measure::descriptors::raise_limit,
 };
 
@@ -135,12 +136,14 @@ fn sample(
     let line = server.hear()?;
     let address: SocketAddr = line.strip_prefix("ready ").ok_or(line.clone())?.parse()?;
     let opener = |target: &str| -> Result<Opener, Box<dyn std::error::Error>> {
-        Ok(Opener::new(Endpoint::parse(&format!("ws://{address}{target}"))?)?)
+        let address = Address::new(&format!("ws://{address}{target}"), "broadcast");
+        Ok(Opener::new(address, Dialect::load("broadcast")?)?)
     };
     let subscriber = opener(SUBSCRIBER_TARGET)?;
-    let _connections =
-        (0..subscribers).map(|number| subscriber.open(number)).collect::<Result<Vec<_>, _>>()?;
-    let mut control = opener(CONTROL_TARGET)?.open(subscribers)?;
+    let _connections = (0..subscribers)
+        .map(|number| subscriber.open(number, Role::Subscriber))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut control = opener(CONTROL_TARGET)?.open(subscribers, Role::Publisher)?;
     let quiet = settled(|| queued_bytes(address.port()))?;
     let (kernel_before, pss_before) = (kernel_bytes()?, server.process().memory()?.pss_bytes);
     control.send(Kind::Text, burst.to_string().as_bytes())?;

@@ -6,7 +6,7 @@
 //! Source  loadtest/rivals/README.md
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -144,12 +144,18 @@ pub enum ManifestError {
 
 /// Fanwire's own example of the rivals' contract.
 fn ours(driver: &str, name: &str) -> Rival {
+    // Built into the same directory as this program, wherever that is.
+    let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join("examples/broadcast")));
+    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PROGRAM.into());
+    // Below the repository's root, as the record shall say it.
+    let below = env::current_dir().ok().and_then(|root| program.strip_prefix(root).ok().map(Path::to_owned));
+    let program = below.unwrap_or(program);
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     Rival {
         name: name.to_owned(),
         kind: "ours".to_owned(),
-        command: words(&[PROGRAM, "--driver", driver]),
-        needs: vec![PROGRAM.into()],
+        command: words(&[&program.to_string_lossy(), "--driver", driver]),
+        needs: vec![program.clone()],
         dialect: "paths".to_owned(),
         burst: "coalesced".to_owned(),
         version: words(&["git", "describe", "--always", "--dirty"]),
