@@ -63,17 +63,6 @@ pub enum Manner {
     Resubscribe,
 }
 
-impl Churn {
-    /// Connections beside the group at one time: its publisher, and twice the visitors that are there on average.
-    #[must_use]
-    pub fn others_max(&self) -> usize {
-        // Visitors by Little's law; a rate of connections is far from the range's end.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let visitors = (2.0 * self.joins * self.stay.as_secs_f64()) as usize + 16;
-        visitors + 1
-    }
-}
-
 /// For --help.
 pub const EXAMPLES: &str = "\
 What it needs of a server: subscribing and publishing; with --by resubscribe, unsubscribing. A visitor is checked, too:

@@ -18,6 +18,7 @@ use super::{
     ending::{Scene, warm_up_note},
     ground::{Ground, Room, RunError},
     stage::Stage,
+    visits,
 };
 use crate::{
     args::churn::{Churn, Manner},
@@ -30,8 +31,7 @@ use crate::{
         popularity::Popularity,
         stream::{Pace, Stream},
     },
-    report::{Report, figures, values::JOINS},
-    truth::sequence::Tally,
+    report::{Report, figures},
     watch::Goal,
 };
 
@@ -44,7 +44,7 @@ pub fn run(args: &Churn, is_interrupted: &AtomicBool) -> Result<Report, RunError
     let ground = Ground::prepare(
         &args.common.target,
         &args.common.output,
-        Room { receivers: args.subscribers.get(), others: args.others_max() },
+        Room { receivers: args.subscribers.get(), others: visits::present_max(args.joins, args.stay) + 1 },
         needs,
     )?;
     let ran = measure(args, &ground, is_interrupted);
@@ -90,18 +90,9 @@ fn measure(args: &Churn, ground: &Ground, is_interrupted: &AtomicBool) -> Result
     let visited = joined.ok_or(RunError::Panic)?;
 
     let mut ending = stage.end();
-    // Visitors are receivers as well: what they miss is lost. How much they got has a figure of its own.
-    let others = Tally { delivered: 0, ..visited.tally };
-    ending.outcome.tally = [ending.outcome.tally, others].into_iter().sum();
-    ending.outcome.closes = [ending.outcome.closes, visited.closes].into_iter().sum();
+    visits::add_to(&mut ending, &visited);
     let mut values = ending.values(&act, ground);
-    values.set("joins", visited.joins as f64);
-    values.set("refused", visited.refusals.count() as f64);
-    values.set("visitors_max", visited.present_max as f64);
-    values.set("visitor_delivered", visited.tally.delivered as f64);
-    values.set("joins_per_s", visited.joins as f64 / act.spent.elapsed.as_secs_f64());
-    values.set_latency(&visited.latency_ns, &JOINS);
-    let refused = visited.refusals.text().map(|text| format!("refused: {text}"));
+    visits::set(&mut values, &visited, &act);
     let cut = ending.is_interrupted.then(|| "interrupted before its time was over".to_owned());
     let scene = Scene {
         scenario: "churn",
@@ -109,7 +100,7 @@ fn measure(args: &Churn, ground: &Ground, is_interrupted: &AtomicBool) -> Result
         sections: figures::CHURN,
         is_measured: visited.joins > 0 && !act.heard.latency_ns.is_empty(),
     };
-    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(refused).chain(cut);
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(visits::refused(&visited)).chain(cut);
     Ok(ending.report(scene, values, notes))
 }
 

@@ -20,6 +20,7 @@ pub mod slow;
 pub mod soak;
 pub mod stage;
 pub mod topics;
+pub mod visits;
 
 use std::sync::atomic::AtomicBool;
 

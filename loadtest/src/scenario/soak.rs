@@ -18,6 +18,7 @@ use super::{
     ending::{Scene, warm_up_note},
     ground::{Ground, Room, RunError},
     stage::Stage,
+    visits,
 };
 use crate::{
     args::soak::Soak,
@@ -31,8 +32,7 @@ use crate::{
         popularity::Popularity,
         stream::{Pace, Stream},
     },
-    report::{Report, drift::per_hour, figures, series::Point, values::JOINS},
-    truth::sequence::Tally,
+    report::{Report, drift::per_hour, figures, series::Point},
     watch::Goal,
 };
 
@@ -41,7 +41,10 @@ use crate::{
 /// # Errors
 /// Nothing was published: no server, no connections, not enough descriptors.
 pub fn run(args: &Soak, is_interrupted: &AtomicBool) -> Result<Report, RunError> {
-    let room = Room { receivers: args.subscribers.get(), others: visitors_max(args) + AT_ONCE_MAX + 1 };
+    let room = Room {
+        receivers: args.subscribers.get(),
+        others: visits::present_max(args.joins, args.stay) + AT_ONCE_MAX + 1,
+    };
     let ground = Ground::prepare(&args.common.target, &args.common.output, room, Needs::Publish)?;
     let ran = measure(args, &ground, is_interrupted);
     ground.end(ran).map(with_drift)
@@ -70,7 +73,7 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         topic: topic.clone(),
     };
     let visitors = Visitors::new(&ground.opener, visits, &progress)?;
-    let first = subscribers + 1 + visitors_max(args);
+    let first = subscribers + 1 + visits::present_max(args.joins, args.stay);
     let hostiles = Hostiles::new(&ground.opener, topic, args.hostile, first, &progress);
     let deadline = Instant::now() + args.duration;
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
@@ -89,22 +92,13 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let (visited, hostile) = joined.ok_or(RunError::Panic)?;
 
     let mut ending = stage.end();
-    // Visitors are receivers as well: what they miss is lost. How much they got has a figure of its own.
-    let others = Tally { delivered: 0, ..visited.tally };
-    ending.outcome.tally = [ending.outcome.tally, others].into_iter().sum();
-    ending.outcome.closes = [ending.outcome.closes, visited.closes].into_iter().sum();
+    visits::add_to(&mut ending, &visited);
     let mut values = ending.values(&act, ground);
-    values.set("joins", visited.joins as f64);
-    values.set("refused", visited.refusals.count() as f64);
-    values.set("visitors_max", visited.present_max as f64);
-    values.set("visitor_delivered", visited.tally.delivered as f64);
-    values.set("joins_per_s", visited.joins as f64 / act.spent.elapsed.as_secs_f64());
-    values.set_latency(&visited.latency_ns, &JOINS);
+    visits::set(&mut values, &visited, &act);
     values.set("hostile", hostile.came as f64);
     values.set("hostile_ended", hostile.ended as f64);
     values.set("hostile_unended", hostile.unended as f64);
     values.set("hostile_left_out", hostile.left_out as f64);
-    let refused = visited.refusals.text().map(|text| format!("refused: {text}"));
     let short = (act.spent.elapsed < args.duration).then(|| {
         let how = if ending.is_interrupted { "interrupted" } else { "ended" };
         format!("{how} after {:.0} of {} s", act.spent.elapsed.as_secs_f64(), args.duration.as_secs_f64())
@@ -115,7 +109,7 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         sections: figures::SOAK,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(refused).chain(short);
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(visits::refused(&visited)).chain(short);
     Ok(ending.report(scene, values, notes))
 }
 
@@ -134,14 +128,6 @@ fn with_drift(mut report: Report) -> Report {
         }
     }
     report
-}
-
-/// Twice those that are there on average, by Little's law.
-fn visitors_max(args: &Soak) -> usize {
-    // A rate of connections is far from the range's end.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let visitors = (2.0 * args.joins * args.stay.as_secs_f64()) as usize;
-    visitors + 16
 }
 
 fn settings(args: &Soak) -> Vec<(&'static str, serde_json::Value)> {
