@@ -99,9 +99,9 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     values.set("hostile_ended", hostile.ended as f64);
     values.set("hostile_unended", hostile.unended as f64);
     values.set("hostile_left_out", hostile.left_out as f64);
-    let short = (act.spent.elapsed < args.duration).then(|| {
-        let how = if ending.is_interrupted { "interrupted" } else { "ended" };
-        format!("{how} after {:.0} of {} s", act.spent.elapsed.as_secs_f64(), args.duration.as_secs_f64())
+    let cut = (ending.is_interrupted || ending.failure.is_some()).then(|| {
+        let (lasted, planned) = (act.spent.elapsed.as_secs_f64(), args.duration.as_secs_f64());
+        format!("it lasted {lasted:.0} of {planned:.0} s")
     });
     let scene = Scene {
         scenario: "soak",
@@ -109,7 +109,7 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         sections: figures::SOAK,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(visits::refused(&visited)).chain(short);
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(visits::refused(&visited)).chain(cut);
     Ok(ending.report(scene, values, notes))
 }
 
