@@ -152,7 +152,7 @@ impl Round<'_> {
             ["--url", server.url(), "--dialect", &rival.dialect, "--server-pid", &pid, "--pin-server", &cpus];
         line.extend(more.map(str::to_owned));
         let client = self.cores.client.to_string();
-        line.extend(["--pin-client".to_owned(), client]);
+        line.extend(["--pin-client".to_owned(), client, "--quiet".to_owned()]);
         if let Some(rate) = rate {
             line.extend(["--rate".to_owned(), format!("{rate:.0}")]);
         }
