@@ -8,7 +8,7 @@
 
 use std::{
     env,
-    io::{self, Read, Write},
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process, thread,
 };
@@ -53,7 +53,7 @@ pub fn announce(listener: &TcpListener) -> io::Result<()> {
     writeln!(io::stdout(), "listening on ws://{}", listener.local_addr()?)?;
     thread::spawn(|| {
         // It sleeps until whoever holds the other end lets go of it, if only by ending.
-        drop(io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink()));
+        drop(io::copy(&mut io::stdin().lock(), &mut io::sink()));
         process::exit(0);
     });
     Ok(())

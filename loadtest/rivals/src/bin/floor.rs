@@ -231,3 +231,5 @@ fn send_some(stream: &TcpStream, bytes: &[u8]) -> Result<usize, Ended> {
 const LISTENER: u64 = u64::MAX;
 
 const EVENTS_MAX: usize = 256;
+
+const _: () = assert!(size_of::<Connection>() == 24);
