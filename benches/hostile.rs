@@ -15,6 +15,7 @@ mod kit;
 use std::{env, process::ExitCode, time::Duration};
 
 use cases::ALL;
+use fanwire_benches::arguments::{Arguments, Scale};
 use kit::{Arena, Case, Setup};
 use loadtest::measure::{descriptors::raise_limit, machine::Machine};
 
@@ -22,9 +23,10 @@ fn main() -> ExitCode {
     if kit::serve_if_asked() {
         return ExitCode::SUCCESS;
     }
-    match Options::parse(env::args().skip(1))
-        .and_then(|options| options.map_or(Ok(()), |options| run(&options)))
-    {
+    let ended = Arguments::parse("hostile", env::args().skip(1))
+        .map_err(Into::into)
+        .and_then(|arguments| arguments.map_or(Ok(()), |arguments| run(&arguments.into())));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hostile: {error}");
@@ -40,38 +42,20 @@ struct Options {
     cases: Vec<Case>,
 }
 
-impl Options {
-    /// `None` if nothing is to be run. Flags of other benchmark harnesses are skipped.
-    fn parse(
-        mut arguments: impl Iterator<Item = String>,
-    ) -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        let (mut is_bench, mut is_quick, mut rounds) = (false, false, None);
-        let mut filters = Vec::new();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--bench" => is_bench = true,
-                "--quick" => is_quick = true,
-                "--test" => is_bench = false,
-                "--list" => return Ok(None),
-                "--rounds" => rounds = Some(arguments.next().ok_or("--rounds needs a value")?.parse()?),
-                flag if flag.starts_with('-') => eprintln!("hostile: {flag} means nothing here"),
-                filter => filters.push(filter.to_owned()),
-            }
-        }
-        let chosen = match (is_bench, is_quick) {
-            (false, _) => SMOKE,
-            (true, true) => QUICK,
-            (true, false) => &[],
+impl From<Arguments> for Options {
+    fn from(arguments: Arguments) -> Self {
+        let chosen = match arguments.scale {
+            Scale::Smoke => SMOKE,
+            Scale::Quick => QUICK,
+            Scale::Full => &[],
         };
-        let is_chosen = |case: &Case| {
-            let name = format!("hostile {}", case.name);
-            (filters.is_empty() && chosen.is_empty())
-                || (filters.is_empty() && chosen.contains(&case.name))
-                || filters.iter().any(|filter| name.contains(filter.as_str()))
+        let is_chosen = |case: &Case| match arguments.filters.is_empty() {
+            true => chosen.is_empty() || chosen.contains(&case.name),
+            false => arguments.wants(&format!("hostile {}", case.name)),
         };
         let cases = ALL.iter().copied().filter(is_chosen).collect();
-        let rounds = rounds.unwrap_or(if is_bench && !is_quick { ROUNDS } else { 1 });
-        Ok(Some(Self { rounds, cases }))
+        let usual = if arguments.scale == Scale::Full { ROUNDS } else { 1 };
+        Self { rounds: arguments.rounds.map_or(usual, usize::from), cases }
     }
 }
 

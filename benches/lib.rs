@@ -1,18 +1,9 @@
-//! What the benchmarks are made of: servers beside each other, one client that drains them, and clocks.
+//! What the benches that are not criterion's have in common: how they are asked, and what they start.
 //!
-//! In      cells (subscribers, payload, burst) and peers (servers)
-//! Out     server CPU per delivered frame, beside the bare floor of the same run
-//! Bounds  one process per server and per client, pinned apart; everything ends with its parent
-//! Source  a comparison is fair only within one run: interleaved rounds, medians, ratios of neighbours in time
+//! In      the command line that `cargo bench` gives to all benches alike
+//! Out     how much is to be measured, and what of it; Fanwire as a program
+//! Bounds  none
+//! Source  a comparison of servers is `loadtest compare`; nothing of it stands here
 
-pub mod cell;
-pub mod child;
-pub mod command;
-pub mod drain;
-pub mod floor;
-pub mod listen;
+pub mod arguments;
 pub mod ours;
-pub mod peer;
-pub mod report;
-pub mod sample;
-pub mod tungstenite;

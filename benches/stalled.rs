@@ -1,37 +1,36 @@
 //! Stalled subscribers: the memory of what waits in their sockets, with shared pages and with a copy each.
 //!
-//! In      `cargo bench --bench stalled -- [--quick] [--subscribers N] [--rounds N]`
+//! In      `cargo bench --bench stalled -- [--quick] [--rounds N]`
 //! Out     per message length and server: bytes in the sockets, and the kernel's memory for them, each
-//! Bounds  256 KiB published to each of 2,000 connections that nobody reads, a second or two per line
+//! Bounds  256 KiB published to each of 2,000 connections that nobody reads, a second or two per line; without
+//!         `--bench` nothing is measured
 //! Source  A B A B: interleaved rounds. Counted is the memory that is neither free nor of processes nor a cache of
 //!         files: what the kernel has for itself and for sockets, whoever's they are, and files in memory
 
 use std::{
     env, fs, io,
-    net::SocketAddr,
-    process::ExitCode,
+    path::Path,
+    process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
 };
 
 use fanwire_benches::{
-    child::{self, Child},
-    command::{Burst, CONTROL_TARGET, SUBSCRIBER_TARGET},
-    peer::Peer,
-    sample::Cores,
+    arguments::{Arguments, Scale},
+    ours,
 };
 use fanwire_ws::Kind;
 use loadtest::{
     client::{address::Address, connection::Opener},
     dialect::{Dialect, Role},
-    measure::descriptors::raise_limit,
+    measure::{affinity::CpuList, descriptors::raise_limit},
+    scenario::server::Server,
 };
 
 fn main() -> ExitCode {
-    let ended = match child::role() {
-        Some((role, _)) => serve(&role),
-        None => Options::parse(env::args().skip(1)).and_then(|options| options.map_or(Ok(()), run)),
-    };
+    let ended = Arguments::parse("stalled", env::args().skip(1))
+        .map_err(Into::into)
+        .and_then(|arguments| arguments.map_or(Ok(()), |arguments| run(&arguments)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -41,54 +40,19 @@ fn main() -> ExitCode {
     }
 }
 
-type Ended = Result<(), Box<dyn std::error::Error>>;
+type Failure = Box<dyn std::error::Error>;
 
-fn serve(role: &str) -> Ended {
-    raise_limit(0)?;
-    Ok(Peer::named(role).ok_or("a role that this program does not have")?.serve()?)
-}
-
-#[derive(Clone, Copy)]
-struct Options {
-    subscribers: usize,
-    rounds: usize,
-}
-
-impl Options {
-    /// `None` if nothing is to be run. Flags of other benchmark harnesses are skipped.
-    fn parse(
-        mut arguments: impl Iterator<Item = String>,
-    ) -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        let (mut subscribers, mut rounds) = (None, None);
-        let (mut is_bench, mut is_quick) = (false, false);
-        while let Some(argument) = arguments.next() {
-            let mut number = || arguments.next().ok_or("a number is missing").map(|text| text.parse());
-            match argument.as_str() {
-                "--bench" => is_bench = true,
-                "--quick" => is_quick = true,
-                "--list" => return Ok(None),
-                "--subscribers" => subscribers = Some(number()??),
-                "--rounds" => rounds = Some(number()??),
-                flag if flag.starts_with('-') => eprintln!("stalled: {flag} means nothing here"),
-                // A filter that may mean another benchmark.
-                name if !"stalled".contains(name) => return Ok(None),
-                _ => {}
-            }
-        }
-        let (usual_subscribers, usual_rounds) = match (is_bench, is_quick) {
-            (true, false) => (2_000, 5),
-            (true, true) => (200, 1),
-            (false, _) => (20, 1),
-        };
-        let (subscribers, rounds) =
-            (subscribers.unwrap_or(usual_subscribers), rounds.unwrap_or(usual_rounds));
-        Ok(Some(Self { subscribers, rounds }))
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (subscribers, usual_rounds) = match arguments.scale {
+        Scale::Full => (2_000, 5),
+        Scale::Quick => (200, 1),
+        Scale::Smoke => return Ok(()),
+    };
+    if !arguments.wants("stalled") {
+        return Ok(());
     }
-}
-
-fn run(options: Options) -> Ended {
-    let Options { subscribers, rounds } = options;
-    let cores = Cores::choose()?;
+    let rounds = arguments.rounds.unwrap_or(usual_rounds);
+    let program = ours::broadcast()?;
     raise_limit(subscribers + 1)?;
     println!(
         "{subscribers} subscribers who read nothing, {} KiB published to each, {rounds} rounds",
@@ -99,18 +63,17 @@ fn run(options: Options) -> Ended {
         "message", "server", "in sockets, KB", "kernel, KB", "server PSS, KB"
     );
     for payload_bytes in PAYLOADS {
-        let burst = Burst { messages: TOTAL / payload_bytes, payload_bytes };
-        let mut samples = PEERS.map(|_| Vec::new());
+        let mut samples = SERVERS.map(|_| Vec::new());
         for _ in 0..rounds {
-            for (peer, samples) in PEERS.iter().zip(&mut samples) {
-                samples.push(sample(*peer, subscribers, burst, cores)?);
+            for ((_, options), samples) in SERVERS.iter().zip(&mut samples) {
+                samples.push(sample(&program, options, subscribers, payload_bytes)?);
             }
         }
-        for (peer, samples) in PEERS.iter().zip(&samples) {
+        for ((name, _), samples) in SERVERS.iter().zip(&samples) {
             let [queued, kernel, pss] =
                 [|one: &Sample| one.queued, |one: &Sample| one.kernel, |one: &Sample| one.pss]
                     .map(|of: fn(&Sample) -> f64| median(samples.iter().map(of).collect()));
-            println!("{payload_bytes:>8} {:<22} {queued:>16.1} {kernel:>16.1} {pss:>16.1}", peer.name());
+            println!("{payload_bytes:>8} {name:<22} {queued:>16.1} {kernel:>16.1} {pss:>16.1}");
         }
     }
     Ok(())
@@ -127,27 +90,28 @@ struct Sample {
 }
 
 fn sample(
-    peer: Peer,
+    program: &Path,
+    options: &[&str],
     subscribers: usize,
-    burst: Burst,
-    cores: Cores,
-) -> Result<Sample, Box<dyn std::error::Error>> {
-    let mut server = Child::start(peer.name(), "", cores.server)?;
-    let line = server.hear()?;
-    let address: SocketAddr = line.strip_prefix("ready ").ok_or(line.clone())?.parse()?;
-    let opener = |target: &str| -> Result<Opener, Box<dyn std::error::Error>> {
-        let address = Address::new(&format!("ws://{address}{target}"), "broadcast");
-        Ok(Opener::new(address, Dialect::load("broadcast")?)?)
-    };
-    let subscriber = opener(SUBSCRIBER_TARGET)?;
+    payload_bytes: usize,
+) -> Result<Sample, Failure> {
+    let mut command = Command::new(program);
+    command.args(options);
+    let allowed = CpuList::current()?;
+    let first = allowed.cpus().first().copied().ok_or("a CPU is needed")?;
+    let server = Server::spawn(command, Some(&CpuList::one(first)))?;
+    let port = port_of(server.url()).ok_or("the server says no port")?;
+    let opener = Opener::new(Address::new(server.url(), "paths"), Dialect::load("paths")?)?;
     let _connections = (0..subscribers)
-        .map(|number| subscriber.open(number, Role::Subscriber))
+        .map(|number| opener.open(number, Role::Subscriber))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut control = opener(CONTROL_TARGET)?.open(subscribers, Role::Publisher)?;
-    let quiet = settled(|| queued_bytes(address.port()))?;
+    let mut publisher = opener.open(subscribers, Role::Publisher)?;
+    let quiet = settled(|| queued_bytes(port))?;
     let (kernel_before, pss_before) = (kernel_bytes()?, server.process().memory()?.pss_bytes);
-    control.send(Kind::Text, burst.to_string().as_bytes())?;
-    let queued = settled(|| queued_bytes(address.port()).map(|bytes| bytes.saturating_sub(quiet)))?;
+    for _ in 0..TOTAL / payload_bytes {
+        publisher.send(Kind::Binary, &vec![b'x'; payload_bytes])?;
+    }
+    let queued = settled(|| queued_bytes(port).map(|bytes| bytes.saturating_sub(quiet)))?;
     let (kernel_after, pss_after) = (kernel_bytes()?, server.process().memory()?.pss_bytes);
     let each = |before: u64, after: u64| (after as f64 - before as f64) / 1e3 / subscribers as f64;
     Ok(Sample {
@@ -155,6 +119,11 @@ fn sample(
         kernel: each(kernel_before, kernel_after),
         pss: each(pss_before, pss_after),
     })
+}
+
+/// Of `ws://HOST:PORT/...`.
+fn port_of(url: &str) -> Option<u16> {
+    url.strip_prefix("ws://")?.split_once('/')?.0.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Waits until a value stays the same, and is some time old.
@@ -212,8 +181,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-const PEERS: [Peer; 4] =
-    [Peer::FanwireUring, Peer::FanwireUringCopies, Peer::FanwireEpoll, Peer::FanwireEpollCopies];
+const SERVERS: [(&str, &[&str]); 4] = [
+    ("io_uring", &["--driver", "io_uring"]),
+    ("io_uring, copies", &["--driver", "io_uring", "--page-share-min", "0"]),
+    ("epoll", &["--driver", "epoll"]),
+    ("epoll, copies", &["--driver", "epoll", "--page-share-min", "0"]),
+];
 
 const PAYLOADS: [usize; 3] = [65_536, 16_384, 1_024];
 

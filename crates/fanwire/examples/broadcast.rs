@@ -1,8 +1,8 @@
 //! Broadcast: what one client publishes, all subscribers get. How Fanwire takes part in comparisons with
 //! other servers.
 //!
-//! In      `broadcast [--port N] [--driver auto|uring|epoll] [--shards N] [--flush-delay-ms MS] [--ping S]`;
-//!         clients that name their role in the request
+//! In      `broadcast [--port N] [--driver auto|uring|epoll] [--shards N] [--flush-delay-ms MS] [--ping S]
+//!         [--page-share-min BYTES]`; clients that name their role in the request
 //! Out     `listening on ws://127.0.0.1:PORT/ws?role=` on stdout; that with `/sub` behind it gets every
 //!         message from those with `/pub`, unchanged, and with `/echo` gets its own messages back. Ends when
 //!         its input does
@@ -35,12 +35,19 @@ struct Args {
     /// Seconds between pings; 0: no pings, and no session is closed for its silence.
     #[arg(long, value_name = "S", default_value_t = 0)]
     ping: u64,
+    /// From so many bytes on, what several sockets get lies in memory once; 0: it is always copied.
+    #[arg(long, value_name = "BYTES")]
+    page_share_min: Option<u32>,
 }
 
 impl Args {
     fn options(&self) -> Options {
         let ping_interval = Duration::from_secs(self.ping);
-        Options::default()
+        let options = match self.page_share_min {
+            Some(bytes) => Options::default().page_share_bytes_min(bytes),
+            None => Options::default(),
+        };
+        options
             .codec(Raw)
             .driver(self.driver.into())
             .shards(self.shards)

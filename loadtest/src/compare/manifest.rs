@@ -82,7 +82,8 @@ impl Rival {
     #[must_use]
     pub fn missing(&self, root: &Path) -> Option<String> {
         let missing = self.needs.iter().find(|path| !root.join(path).exists())?;
-        Some(format!("{} is not there", missing.display()))
+        let maker = if self.kind == OURS_KIND { MAKE_OURS } else { "scripts/rivals" };
+        Some(format!("{} is not there: {maker}", missing.display()))
     }
 
     /// What it says of its version, in one line.
@@ -144,16 +145,17 @@ pub enum ManifestError {
 
 /// Fanwire's own example of the rivals' contract.
 fn ours(driver: &str, name: &str) -> Rival {
-    // Built into the same directory as this program, wherever that is.
-    let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join("examples/broadcast")));
-    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PROGRAM.into());
+    // Built into the same directory as this program, wherever that is; a bench lies one below it.
+    let own = env::current_exe().unwrap_or_default();
+    let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("examples/broadcast"));
+    let program = beside.find(|path| path.is_file()).unwrap_or_else(|| PROGRAM.into());
     // Below the repository's root, as the record shall say it.
     let below = env::current_dir().ok().and_then(|root| program.strip_prefix(root).ok().map(Path::to_owned));
     let program = below.unwrap_or(program);
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     Rival {
         name: name.to_owned(),
-        kind: "ours".to_owned(),
+        kind: OURS_KIND.to_owned(),
         command: words(&[&program.to_string_lossy(), "--driver", driver]),
         needs: vec![program.clone()],
         dialect: "paths".to_owned(),
@@ -167,6 +169,10 @@ pub const OURS: &str = "fanwire io_uring";
 
 /// What the other ratios are to.
 pub const FLOOR: &str = "floor";
+
+const OURS_KIND: &str = "ours";
+
+const MAKE_OURS: &str = "cargo build --release -p fanwire --example broadcast";
 
 const PROGRAM: &str = "target/release/examples/broadcast";
 
@@ -199,7 +205,7 @@ mod tests {
             ours("epoll", OURS)
                 .missing(Path::new("/nonexistent"))
                 .unwrap()
-                .contains("broadcast is not there")
+                .contains("broadcast is not there: cargo build")
         );
     }
 }
