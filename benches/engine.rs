@@ -1,81 +1,127 @@
-//! The engine's inner loops alone: a publish to N subscribers, a queue, a hop between shards; no sockets.
+//! The engine's inner loops alone, named after what they are done for; no sockets, no kernel.
 //!
 //! In      `cargo bench --bench engine`
-//! Out     time per publish and per subscriber, per queued message, per hop
-//! Bounds  below half a minute
+//! Out     time and rate: of publishes per subscriber, of deliveries, subscriptions, hops and pings
+//! Bounds  below a minute
 //! Source  the target is 25 ns per subscriber at 10,000
 
-use std::time::{Duration, Instant};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fanwire::bench::{FanOutBench, MeshBench, QueueBench};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fanwire::{
+    Codec, Json, Kind,
+    bench::{FanOutBench, InboxBench, MeshBench, QueueBench, TimersBench, TopicsBench},
+};
 
-/// Queues are empty before the first message of a burst and are not before the others, which is cheaper.
+/// A message into the queue of each subscriber. Nothing is sent within the time.
 fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
-    for subscribers in SUBSCRIBERS {
+    for subscribers in [1, 100, 10_000, 100_000] {
         group.throughput(Throughput::Elements(u64::from(subscribers)));
-        for burst in [1, 16] {
-            let id = BenchmarkId::new(format!("burst{burst}"), subscribers);
-            let mut fan_out = FanOutBench::new(subscribers, PAYLOAD_BYTES);
-            group.bench_function(id, |bencher| {
-                bencher.iter_custom(|count| time_publishes(&mut fan_out, burst, count))
-            });
-        }
+        let mut fan_out = FanOutBench::new(subscribers, PAYLOAD_BYTES);
+        group.bench_function(format!("to_{subscribers}_subscribers"), |bencher| {
+            bencher.iter_custom(|count| (0..count).map(|_| time_publish(&mut fan_out)).sum());
+        });
     }
 }
 
-/// `count` publishes in bursts, without the flushes between them.
-fn time_publishes(fan_out: &mut FanOutBench, burst: u64, count: u64) -> Duration {
-    let mut elapsed = Duration::ZERO;
-    let mut left = count;
-    while left > 0 {
-        let burst = burst.min(left);
-        let start = Instant::now();
-        for _ in 0..burst {
-            fan_out.publish();
-        }
-        elapsed += start.elapsed();
-        left -= burst;
-        fan_out.flush();
-    }
+fn time_publish(fan_out: &mut FanOutBench) -> Duration {
+    let start = Instant::now();
+    fan_out.publish();
+    let elapsed = start.elapsed();
+    fan_out.flush();
     elapsed
 }
 
-/// All user-space work of one message to each subscriber: enqueue, gather, book as sent.
-fn publish_and_flush(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("publish_and_flush");
-    for subscribers in SUBSCRIBERS {
-        group.throughput(Throughput::Elements(u64::from(subscribers)));
-        let mut fan_out = FanOutBench::new(subscribers, PAYLOAD_BYTES);
-        group.bench_function(BenchmarkId::from_parameter(subscribers), |bencher| {
+/// All that a server does for a burst but for the kernel's part: enqueue, gather, book as sent.
+fn deliver(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deliver");
+    for burst in [1, 16, 256] {
+        group.throughput(Throughput::Elements(burst * 10_000));
+        let mut fan_out = FanOutBench::new(10_000, PAYLOAD_BYTES);
+        group.bench_function(format!("burst_{burst}"), |bencher| {
             bencher.iter(|| {
-                fan_out.publish();
+                (0..burst).for_each(|_| fan_out.publish());
                 fan_out.flush();
             });
         });
     }
 }
 
+/// One session's queue, which a message to it alone goes through.
 fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
     for messages in [1, 16, 256] {
         group.throughput(Throughput::Elements(u64::from(messages)));
         let mut queue = QueueBench::new();
-        group.bench_function(BenchmarkId::new("push_and_send", messages), |bencher| {
+        group.bench_function(format!("{messages}_messages"), |bencher| {
             bencher.iter(|| queue.push_and_send(messages));
         });
     }
 }
 
-fn mesh(criterion: &mut Criterion) {
-    let mut mesh = MeshBench::new();
-    criterion.bench_function("mesh/hop", |bencher| bencher.iter(|| mesh.hop()));
+fn topics(criterion: &mut Criterion) {
+    let mut topics = TopicsBench::new(TOPICS);
+    let mut group = criterion.benchmark_group("topic");
+    group.throughput(Throughput::Elements(TOPICS.into()));
+    group.bench_function("look_up", |bencher| bencher.iter(|| topics.look_up_all()));
+    group.finish();
+    for is_subscribe in [true, false] {
+        let name = if is_subscribe { "subscribe" } else { "unsubscribe" };
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(TOPICS.into()));
+        group.bench_function("one_of_10000_topics", |bencher| {
+            bencher
+                .iter_custom(|count| (0..count).map(|_| time_subscriptions(&mut topics, is_subscribe)).sum());
+        });
+    }
 }
 
-const SUBSCRIBERS: [u32; 4] = [1, 100, 10_000, 100_000];
+fn time_subscriptions(topics: &mut TopicsBench, is_subscribe: bool) -> Duration {
+    let start = Instant::now();
+    topics.subscribe_all();
+    let subscribed = start.elapsed();
+    topics.unsubscribe_all();
+    if is_subscribe { subscribed } else { start.elapsed() - subscribed }
+}
+
+/// What a publish costs beyond its own shard, and from a thread that is none.
+fn hops(criterion: &mut Criterion) {
+    let (mut mesh, mut inbox) = (MeshBench::new(), InboxBench::new());
+    for (name, hop) in [
+        ("hop_between_shards", &mut (|| mesh.hop()) as &mut dyn FnMut()),
+        ("hop_into_a_shard", &mut || inbox.pass()),
+    ] {
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("message", |bencher| bencher.iter(&mut *hop));
+    }
+}
+
+/// A ping interval of 10,000 sessions that do nothing else.
+fn idle(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("idle");
+    group.throughput(Throughput::Elements(10_000));
+    let mut timers = TimersBench::new(10_000);
+    group.bench_function("10000_sessions", |bencher| bencher.iter(|| timers.pass_interval()));
+}
+
+/// A received message of the default form: its topic and its data.
+fn envelope(criterion: &mut Criterion) {
+    let message = format!(r#"{{"topic":"room-17","data":"{}"}}"#, "x".repeat(PAYLOAD_BYTES));
+    let mut group = criterion.benchmark_group("envelope");
+    group.throughput(Throughput::Bytes(message.len() as u64));
+    group.bench_function("decode_128B", |bencher| {
+        bencher.iter(|| Json.decode(Kind::Text, black_box(message.as_bytes())).is_some());
+    });
+}
 
 const PAYLOAD_BYTES: usize = 128;
+
+const TOPICS: u32 = 10_000;
 
 criterion_group! {
     name = engine;
@@ -83,6 +129,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(30);
-    targets = publish, publish_and_flush, queue, mesh
+    targets = publish, deliver, queue, topics, hops, idle, envelope
 }
 criterion_main!(engine);

@@ -5,7 +5,7 @@
 //! Bounds  none; nothing here is part of a server
 //! Source  docs/architecture.md; docs/benchmarks.md for the figures
 
-use std::{io::IoSlice, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use rustix::io::Errno;
 
@@ -17,8 +17,13 @@ use crate::{
     shard::{
         FanOut,
         frames::FrameTable,
+        inbox::Inbox,
         mesh::{MeshEnd, MeshShared},
+        parking::Parking,
         queue::{BlockPool, Queue},
+        timer::Wheel,
+        topic_counts::TopicCounts,
+        topics::TopicTable,
     },
 };
 
@@ -100,6 +105,104 @@ impl MeshBench {
         self.ends[0].push(0b10, |_| frame.clone());
         let taken = self.ends[1].drain(1, |_, _| true);
         assert_eq!(taken, 1, "what was pushed comes out");
+    }
+}
+
+/// One thread's end of an inbox and its owner's, on one thread.
+pub struct InboxBench {
+    inbox: Inbox<Frame>,
+    taken: VecDeque<Frame>,
+    frame: Frame,
+}
+
+impl InboxBench {
+    /// An inbox whose owner is awake.
+    #[expect(clippy::new_without_default, reason = "a benchmark's world has no default")]
+    pub fn new() -> Self {
+        let inbox = Inbox::new(16, Parking::new());
+        Self { inbox, taken: VecDeque::new(), frame: frame(PAYLOAD_BYTES) }
+    }
+
+    /// Reserves a place, pushes one frame, takes it and gives the place back.
+    pub fn pass(&mut self) {
+        let mut reserved = self.inbox.reserve(1).expect("every place has come back");
+        reserved.push(self.frame.clone());
+        drop(reserved);
+        let count = self.inbox.take(&mut self.taken, 1);
+        self.inbox.release(count);
+        assert!(self.taken.pop_front().is_some(), "what was pushed comes out");
+    }
+}
+
+/// The topics of one shard. Another session has each of them all the time, so that none comes or goes.
+pub struct TopicsBench {
+    table: TopicTable,
+    names: Vec<String>,
+}
+
+impl TopicsBench {
+    /// So many topics.
+    pub fn new(topics: u32) -> Self {
+        let seeds = [1, 2, 3, 4];
+        let mut table = TopicTable::new(seeds, Arc::new(TopicCounts::new(seeds)));
+        let names: Vec<String> = (0..topics).map(|number| format!("topic-{number}")).collect();
+        for name in &names {
+            table.subscribe(0, name);
+        }
+        Self { table, names }
+    }
+
+    /// Subscribes as many sessions as there are topics, each to one.
+    pub fn subscribe_all(&mut self) {
+        for (slot, name) in (1..).zip(&self.names) {
+            self.table.subscribe(slot, name);
+        }
+    }
+
+    /// Unsubscribes them.
+    pub fn unsubscribe_all(&mut self) {
+        for (slot, name) in (1..).zip(&self.names) {
+            self.table.unsubscribe(slot, name);
+        }
+    }
+
+    /// Looks for each topic; the subscribers found.
+    pub fn look_up_all(&self) -> usize {
+        self.names.iter().map(|name| self.table.subscribers(name).len()).sum()
+    }
+}
+
+/// The timers of idle sessions, which are pinged and then wait again.
+pub struct TimersBench {
+    wheel: Wheel,
+    now_ns: u64,
+    fired: Vec<(u32, u32)>,
+}
+
+impl TimersBench {
+    /// So many sessions, whose pings are spread over the interval.
+    pub fn new(sessions: u32) -> Self {
+        let mut wheel = Wheel::new(0);
+        for slot in 0..sessions {
+            wheel.schedule(slot, 0, PING_NS * u64::from(slot) / u64::from(sessions) + 1);
+        }
+        Self { wheel, now_ns: 0, fired: Vec::new() }
+    }
+
+    /// All ticks of one ping interval: each session fires once, and gets its next timer. How many fired.
+    pub fn pass_interval(&mut self) -> usize {
+        let end_ns = self.now_ns + PING_NS;
+        let mut count = 0;
+        while self.now_ns < end_ns {
+            self.now_ns += TURN_NS;
+            let Self { wheel, now_ns, fired } = self;
+            wheel.advance(*now_ns, usize::MAX, |slot, stamp| fired.push((slot, stamp)));
+            count += fired.len();
+            for (slot, stamp) in fired.drain(..) {
+                wheel.schedule(slot, stamp, *now_ns + PING_NS);
+            }
+        }
+        count
     }
 }
 
@@ -201,6 +304,12 @@ fn frame(payload_bytes: usize) -> Frame {
 
 const PAYLOAD_BYTES: usize = 128;
 
+/// 1,000 turns.
+const PING_NS: u64 = 1_000 * TURN_NS;
+
+/// Three ticks of the wheel: 24 s are close to the default interval.
+const TURN_NS: u64 = 24_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +323,26 @@ mod tests {
         }
         QueueBench::new().push_and_send(300);
         MeshBench::new().hop();
+        let mut inbox = InboxBench::new();
+        (0..100).for_each(|_| inbox.pass());
+    }
+
+    #[test]
+    fn topics_have_one_subscriber_more_while_all_are_subscribed() {
+        let mut topics = TopicsBench::new(100);
+        for _ in 0..3 {
+            assert_eq!(topics.look_up_all(), 100);
+            topics.subscribe_all();
+            assert_eq!(topics.look_up_all(), 200);
+            topics.unsubscribe_all();
+        }
+    }
+
+    #[test]
+    fn each_idle_session_fires_once_in_an_interval() {
+        let mut timers = TimersBench::new(1_000);
+        for _ in 0..3 {
+            assert_eq!(timers.pass_interval(), 1_000);
+        }
     }
 }
