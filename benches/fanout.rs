@@ -1,6 +1,6 @@
 //! Fan-out beside the floor and the rivals: the comparison of `loadtest compare`, for a few of its cells.
 //!
-//! In      `cargo bench --bench fanout -- [--quick] [--rounds N] [FILTER]...`; filters are parts of cells' names
+//! In      `cargo bench --bench fanout -- [--quick] [--rounds N] [FILTER]...`, with parts of cells' names
 //! Out     a table per cell, with ratios to Fanwire and to the floor; the same in target/fanout
 //! Bounds  about ten minutes; `--quick` below one; without `--bench` nothing is measured
 //! Source  docs/benchmarks.md. Servers that are not there are said to be missing, with what makes them

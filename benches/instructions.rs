@@ -1,7 +1,7 @@
 //! Instructions: the hottest functions, one per run, for a tool that counts.
 //!
 //! In      `instructions NAME TIMES`, or no arguments
-//! Out     nothing: what runs below `counted` is what is to be counted; without arguments each name, and how many
+//! Out     nothing: what runs below `counted` is to be counted; without arguments each name, and how many
 //!         operations one time is
 //! Bounds  no clock, no randomness, no sockets, one thread: two runs are the same instructions
 //! Source  scripts/instructions, which takes the difference of two numbers of times, so that set-up falls out
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Counting begins and ends with this function. What follows the call keeps it from being a jump, whose end no
-/// tool would see.
+/// Counting begins and ends with this function. What follows the call keeps it from being a jump, whose end
+/// no tool would see.
 #[inline(never)]
 fn counted(operation: &mut dyn FnMut()) {
     operation();

@@ -117,7 +117,10 @@ const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
 
 criterion_group! {
     name = protocol;
-    config = Criterion::default().warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800)).sample_size(50);
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800))
+        .sample_size(50);
     targets = handshake, frame, unmask, utf8
 }
 criterion_main!(protocol);

@@ -1,8 +1,8 @@
-//! A publish from a thread that is no shard: how long the call takes, and what it does to a shard that sleeps.
+//! A publish from a thread that is no shard: how long the call takes, whether the shard is awake or asleep.
 //!
 //! In      `cargo bench --bench publisher -- [--quick] [FILTER]...`
-//! Out     per driver: p50 and p99 of `Publisher::publish` while the shard is held in a hook, while it takes what
-//!         comes, and while it sleeps; beside them a bare eventfd wake of a sleeping thread, and reading the clock
+//! Out     per driver: p50 and p99 of `Publisher::publish` while the shard is held in a hook, while it takes
+//!         what comes, and while it sleeps; beside them a bare eventfd wake, and reading the clock
 //! Bounds  some seconds; at most `HELD` messages wait, and every round ends when all have come
 //! Source  the target is 2 us at p99 while the shard is awake; asleep it is one wake, as a bare eventfd's
 
@@ -271,8 +271,8 @@ const PAYLOAD_BYTES: usize = 128;
 /// A header of four bytes, as the payload is longer than 125.
 const FRAME_BYTES: usize = PAYLOAD_BYTES + 4;
 
-/// Messages of a round: the inbox has room for them all, and they are less than the 128 KiB from which the allocator
-/// gives memory back to the kernel, so that no call pays to have it again.
+/// Messages of a round: the inbox has room for them all, and they are less than the 128 KiB from which the
+/// allocator gives memory back to the kernel, so that no call pays to have it again.
 const HELD: usize = 400;
 
 /// Wakes of a round.

@@ -2,8 +2,8 @@
 //!
 //! In      `cargo bench --bench stalled -- [--quick] [--rounds N]`
 //! Out     per message length and server: bytes in the sockets, and the kernel's memory for them, each
-//! Bounds  256 KiB published to each of 2,000 connections that nobody reads, a second or two per line; without
-//!         `--bench` nothing is measured
+//! Bounds  256 KiB published to each of 2,000 connections that nobody reads, a second or two per line;
+//!         without `--bench` nothing is measured
 //! Source  A B A B: interleaved rounds. Counted is the memory that is neither free nor of processes nor a cache of
 //!         files: what the kernel has for itself and for sockets, whoever's they are, and files in memory
 
