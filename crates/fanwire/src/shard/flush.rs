@@ -86,7 +86,10 @@ impl Outbox {
 
     fn choose<D: Driver>(&mut self, driver: &mut D, slot: u32) -> Source {
         let queue = &self.queues[slot as usize];
-        if queue.front().is_some_and(|id| Self::is_sent_alone(&self.frames, id)) {
+        // The length stands in the queue, the front frame's elsewhere.
+        if self.frames.pages.is_for(queue.bytes())
+            && queue.front().is_some_and(|id| Self::is_sent_alone(&self.frames, id))
+        {
             return Source::Queue;
         }
         let chain = queue.chain();
@@ -259,8 +262,9 @@ impl Outbox {
 /// The front of a queue as slices, from where the last send stopped to the next frame that is sent by itself.
 fn push_parts<'a>(parts: &mut Vec<IoSlice<'a>>, queue: &Queue, pool: &BlockPool, frames: &'a FrameTable) {
     let (first, mut skip) = (parts.len(), queue.cursor() as usize);
+    let has_large = frames.pages.is_for(queue.bytes());
     for id in queue.iter(pool).take(PARTS_PER_SEND_MAX) {
-        if parts.len() > first && Outbox::is_sent_alone(frames, id) {
+        if has_large && parts.len() > first && Outbox::is_sent_alone(frames, id) {
             break;
         }
         parts.push(IoSlice::new(&frames.bytes(id)[skip..]));
