@@ -58,13 +58,13 @@ pub struct Soak {
 pub const EXAMPLES: &str = "\
 What it needs of a server: subscribing and publishing. The hostile clients send garbage, half a handshake, a frame
 without a mask, an endless frame or pings without reading, subscribe and never read, or reset at once. The group and
-the visitors must notice nothing. Drift is the slope of a line through the second half and what is before it, less the
-first tenth, in which a server warms up.
+the visitors must notice nothing. Drift is the slope of a line through the run's moments,
+without its first tenth, in which a server warms up: it says something of hours, not of a minute.
 
 Examples:
   loadtest soak --report soak.html
       our server, one hour, with plots
-  loadtest soak --duration 60 --require 'lost==0' --require 'anonymous_drift_per_h<50MiB'
+  loadtest soak --duration 60 --require 'lost==0' --require 'hostile_unended==0'
       a minute of it
   loadtest soak --duration 28800 --interval 60 -- --driver epoll
       a night";

@@ -188,7 +188,8 @@ impl Crew {
         let published: Arc<[u64]> = published.into();
         self.order(|_| Order::Finish(Arc::clone(&published)));
         let outcomes = self.members.into_iter().filter_map(|member| member.thread.join().ok());
-        outcomes.fold(Outcome::default(), Outcome::with)
+        let told = Outcome { given_up: self.progress.given_up(), ..Outcome::default() };
+        outcomes.fold(told, Outcome::with)
     }
 
     fn ask(&self, answer: &Sender<Heard>) {

@@ -1,3 +1,5 @@
+//! Tests of the watch: what is shown and kept of phases that are made up.
+
 use std::{
     io::{self, Write},
     sync::{Arc, atomic::AtomicU64, atomic::Ordering::SeqCst},

@@ -1,3 +1,5 @@
+//! Tests of the page: what it has, what it has not, and that it is well-formed.
+
 use roxmltree::Document;
 
 use super::*;
