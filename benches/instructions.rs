@@ -69,7 +69,10 @@ const PROGRAMS: &[Program] = &[
 fn publish(subscribers: u32, times: u64) {
     let mut fan_out = FanOutBench::new(subscribers, 128);
     for _ in 0..times {
-        counted(&mut || fan_out.publish());
+        counted(&mut || {
+            fan_out.publish();
+            fan_out.queue();
+        });
         fan_out.flush();
     }
 }
@@ -78,6 +81,7 @@ fn flush(subscribers: u32, burst: u32, times: u64) {
     let mut fan_out = FanOutBench::new(subscribers, 128);
     for _ in 0..times {
         (0..burst).for_each(|_| fan_out.publish());
+        fan_out.queue();
         counted(&mut || fan_out.flush());
     }
 }

@@ -148,7 +148,7 @@ const SEEDS_MIN: u64 = 1_000;
 /// `accepts_aborted`, `accepts_paused` and `completions_overflowed`, for the simulated network has no connection that
 /// is gone before it is accepted, no limit of descriptors and no completion ring; `refused_origin`, for no request
 /// has an origin; `frames_refused_memory`, for room is made for every frame.
-const REQUIRED: [&str; 53] = [
+const REQUIRED: [&str; 54] = [
     "bytes_sent",
     "bytes_shared",
     "clock_jumps",
@@ -183,6 +183,7 @@ const REQUIRED: [&str; 53] = [
     "pings_sent",
     "pings_skipped",
     "publishes",
+    "publishes_bundled",
     "queues_flushed_full",
     "reads_paused",
     "receive_buffers_exhausted",

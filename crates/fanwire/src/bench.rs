@@ -41,9 +41,14 @@ impl FanOutBench {
         Self { fan_out: FanOut::new(NullDriver, &options, frame.topic(), subscribers), frame }
     }
 
-    /// Queues the frame for every subscriber.
+    /// Publishes the frame; it may wait for others until `queue` or `flush`.
     pub fn publish(&mut self) {
         self.fan_out.publish(self.frame.clone());
+    }
+
+    /// Queues what was published for every subscriber.
+    pub fn queue(&mut self) {
+        self.fan_out.queue();
     }
 
     /// Sends everything that is queued, without a kernel.

@@ -120,6 +120,8 @@ stats! {
     messages_ignored,
     /// Publishes accepted in this shard's hooks or taken in from other threads and shards.
     publishes,
+    /// Those of them that were queued together with their neighbours, as one.
+    publishes_bundled,
     /// Frames put into queues, responses of handshakes included.
     frames_queued,
     /// Frames that left whole, responses of handshakes included.

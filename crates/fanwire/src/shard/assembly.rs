@@ -16,6 +16,7 @@ impl<D: Driver> Core<D> {
     /// else from sending one that comes in two pieces.
     pub(super) fn relieve_assembly(&mut self) {
         while self.assembly.used() > self.options.assembly_bytes_max {
+            self.queue_publishes();
             let holders = self.conns.iter().map(|(_, conn)| (conn.decoder.assembled_bytes(), conn.key.slot));
             let Some((1.., slot)) = holders.max() else { return };
             self.counters().assemblies_refused.add(1);

@@ -106,17 +106,25 @@ impl<D: Probe, H: Handler> Shard<D, H> {
         self.audit(auditor)?;
         let core = &self.core;
         ensure!(core.conns.is_empty(), "ended with {} connections", core.conns.len());
-        ensure!(core.out.frames.live_frames() == 0, "ended with {} frames", core.out.frames.live_frames());
-        let page_bytes = core.out.frames.pages.live_bytes();
+        ensure!(
+            core.publishes.look().frames.live_frames() == 0,
+            "ended with {} frames",
+            core.publishes.look().frames.live_frames()
+        );
+        let page_bytes = core.publishes.look().frames.pages.live_bytes();
         ensure!(page_bytes == 0, "ended with {page_bytes} bytes of shared pages");
-        ensure!(core.topics.topic_count() == 0, "ended with {} topics", core.topics.topic_count());
+        ensure!(core.topics().topic_count() == 0, "ended with {} topics", core.topics().topic_count());
         ensure!(core.held_bytes == 0, "ended with {} bytes of held input", core.held_bytes);
         ensure!(
             core.assembly.used() == 0,
             "ended with {} bytes of unfinished messages",
             core.assembly.used()
         );
-        ensure!(core.out.blocked_count == 0, "ended with {} blocked sessions", core.out.blocked_count);
+        ensure!(
+            core.publishes.look().blocked_count == 0,
+            "ended with {} blocked sessions",
+            core.publishes.look().blocked_count
+        );
         core.interest.audit_empty()
     }
 
@@ -145,9 +153,13 @@ impl<D: Probe> Core<D> {
         ensure!(outstanding == 0, "{outstanding} receive buffers were not recycled after the turn");
         ensure!(self.intake.is_empty(), "{} commands were taken and not handled", self.intake.len());
         ensure!(self.fired.is_empty(), "{} timers were fired and not handled", self.fired.len());
-        let (round, done) = (self.out.round.len(), self.out.done.len());
+        let (round, done) = (self.publishes.look().round.len(), self.publishes.look().done.len());
         ensure!(round == 0 && done == 0, "a flush has left {round} sends and {done} frames behind");
-        ensure!(self.out.events.is_empty(), "{} findings of sending were not settled", self.out.events.len());
+        ensure!(
+            self.publishes.look().events.is_empty(),
+            "{} findings of sending were not settled",
+            self.publishes.look().events.len()
+        );
         Ok(())
     }
 }
@@ -187,7 +199,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Whether something waits to be sent, or to be tried again, to a socket that has not refused it.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.core.out.has_dirty() || self.core.out.has_starved()
+        self.core.publishes.look().has_dirty() || self.core.publishes.look().has_starved()
     }
 
     pub(crate) fn snapshot(&self) -> ShardSnapshot {
@@ -195,7 +207,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let open = core.conns.iter().filter(|(_, conn)| conn.state == State::Open);
         let sessions = open.map(|(_, conn)| {
             let slot = conn.key.slot;
-            let mut topics: Vec<_> = core.topics.topics_of(slot).map(str::to_owned).collect();
+            let mut topics: Vec<_> = core.topics().topics_of(slot).map(str::to_owned).collect();
             topics.sort_unstable();
             SessionSnapshot {
                 id: conn.id.clone(),
@@ -204,8 +216,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 topics,
             }
         });
-        let topics = core.topics.names().map(|name| {
-            let mut slots = core.topics.subscribers(name).to_vec();
+        let topics = core.topics().names().map(|name| {
+            let mut slots = core.topics().subscribers(name).to_vec();
             slots.sort_unstable();
             let subscribers = slots.iter().map(|&slot| core.conns[slot as usize].id.clone()).collect();
             TopicSnapshot { name: name.to_owned(), subscribers }

@@ -154,13 +154,15 @@ impl Batches {
             return Source::Queue;
         }
         let mut count = 0;
-        for id in queue.iter(pool) {
-            let frame = frames.bytes(id);
-            if self.bytes.len() - start + frame.len() > BATCH_BYTES_MAX {
-                break;
+        'full: for id in queue.iter(pool) {
+            for &id in frames.frames_of(&id) {
+                let frame = frames.bytes(id);
+                if self.bytes.len() - start + frame.len() > BATCH_BYTES_MAX {
+                    break 'full;
+                }
+                self.bytes.extend_from_slice(frame);
+                count += 1;
             }
-            self.bytes.extend_from_slice(frame);
-            count += 1;
         }
         if count < 2 {
             self.bytes.truncate(start);
@@ -217,7 +219,7 @@ mod tests {
             for (number, &bytes) in frame_bytes.iter().enumerate() {
                 let content = vec![u8::try_from(number % 251).unwrap(); bytes];
                 let id = self.frames.insert(Frame::new(content.as_slice().into()));
-                let mut memo = ChainMemo::new(id, self.frames.len(id));
+                let mut memo = ChainMemo::new(id, self.frames.size(id));
                 for queue in &mut queues {
                     queue.push_published(&mut self.pool, &mut memo);
                     self.frames.retain(id);
@@ -274,7 +276,7 @@ mod tests {
         singles.iter().for_each(|queue| assert_eq!(round.choose(0, queue), Source::Queue));
         let mut begun: [Queue; 3] = round.queues(&vec![10; PARTS_PER_SEND_MAX + 2]);
         for queue in &mut begun {
-            queue.advance(&mut round.pool, 1, |_| 10, |_| panic!("no frame has left whole"));
+            queue.advance(&mut round.pool, 1, |_| (10, 1), |_| panic!("no frame has left whole"));
             assert_eq!(round.choose(0, queue), Source::Queue);
         }
     }

@@ -103,7 +103,7 @@ impl<D: Driver> Core<D> {
             read_tick: 0,
             early: None,
         });
-        self.out.add(key);
+        self.out().add(key);
         self.driver.register(key, socket);
         self.handshakes += 1;
         key
@@ -145,11 +145,11 @@ impl<D: Driver> Core<D> {
         if self.state(slot) != State::Open {
             return;
         }
-        self.out.stop_intake(slot);
+        self.out().stop_intake(slot);
         self.end_session(slot, CloseReason::new(kind, code.value(), text));
         let mut frame = Vec::new();
         encode_close(&mut frame, None, code, text);
-        self.out.close(slot, frame);
+        self.out().close(slot, frame);
         self.enter(slot, State::Closing);
         self.resume_reading(slot);
         self.set_timer(slot, self.close_ns);
@@ -158,7 +158,7 @@ impl<D: Driver> Core<D> {
     /// The session's socket took nothing and its queue was full: what has not begun is dropped, 1013 follows if
     /// it can be written.
     pub(crate) fn close_overflowed(&mut self, slot: u32) {
-        self.out.drop_unbegun(slot);
+        self.out().drop_unbegun(slot);
         self.close_session(slot, CloseKind::QueueFull, CloseCode::TRY_AGAIN_LATER, "too slow");
     }
 
@@ -167,11 +167,11 @@ impl<D: Driver> Core<D> {
     pub(crate) fn close_violated(&mut self, slot: u32, code: CloseCode, text: &str) {
         match self.state(slot) {
             State::Open => {
-                self.out.stop_intake(slot);
+                self.out().stop_intake(slot);
                 self.end_session(slot, CloseReason::new(CloseKind::Violation, code.value(), text));
                 let mut frame = Vec::new();
                 encode_close(&mut frame, None, code, text);
-                self.out.close(slot, frame);
+                self.out().close(slot, frame);
                 self.finish(slot);
             }
             // Our close frame is out, and there will be no valid one from the peer.
@@ -184,7 +184,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn close_by_peer(&mut self, slot: u32, code: Option<CloseCode>, text: &str) {
         match self.state(slot) {
             State::Open => {
-                self.out.stop_intake(slot);
+                self.out().stop_intake(slot);
                 let shown = code.unwrap_or(CloseCode::NO_STATUS);
                 self.end_session(slot, CloseReason::new(CloseKind::Peer, shown.value(), text));
                 let mut frame = Vec::new();
@@ -193,16 +193,16 @@ impl<D: Driver> Core<D> {
                     Some(code) => encode_close(&mut frame, None, code, ""),
                     None => frame.extend_from_slice(&EMPTY_CLOSE_FRAME),
                 }
-                self.out.close(slot, frame);
+                self.out().close(slot, frame);
                 self.enter(slot, State::Echoing);
-                self.out.finish(slot);
+                self.out().finish(slot);
                 self.set_timer(slot, self.close_ns);
             }
             // Our frame may still be behind other bytes; the peer has said that it reads no more messages.
             State::Closing => {
-                self.out.drop_unbegun(slot);
+                self.out().drop_unbegun(slot);
                 self.enter(slot, State::Echoing);
-                self.out.finish(slot);
+                self.out().finish(slot);
             }
             _ => {}
         }
@@ -215,7 +215,7 @@ impl<D: Driver> Core<D> {
         self.drop_held(slot);
         self.conns[slot as usize].read_bytes = 0;
         self.resume_reading(slot);
-        self.out.finish(slot);
+        self.out().finish(slot);
         self.set_timer(slot, self.close_ns);
     }
 
@@ -238,7 +238,7 @@ impl<D: Driver> Core<D> {
             // What is queued, our close frame with it, may still be read.
             State::Finishing | State::Closing => {
                 self.enter(slot, State::Echoing);
-                self.out.finish(slot);
+                self.out().finish(slot);
             }
             State::Echoing => {}
             _ => self.ended_by_peer(slot, CloseKind::Eof),
@@ -249,7 +249,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn ended_by_peer(&mut self, slot: u32, kind: CloseKind) {
         match self.state(slot) {
             State::Open => {
-                self.out.stop_intake(slot);
+                self.out().stop_intake(slot);
                 self.end_session(slot, CloseReason::new(kind, CloseCode::ABNORMAL.value(), ""));
                 self.enter(slot, State::Closing);
             }
@@ -267,7 +267,7 @@ impl<D: Driver> Core<D> {
         }
         assert!(state != State::Open, "a session is ended before its socket is closed");
         self.enter(slot, State::Gone);
-        self.out.kill(slot);
+        self.out().kill(slot);
         self.drop_held(slot);
         let conn = &mut self.conns[slot as usize];
         conn.decoder.release(&mut self.assembly);
@@ -279,7 +279,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn end_session(&mut self, slot: u32, reason: CloseReason) {
         let mut topics = Vec::new();
         let (interest, shared, topic_bytes) = (&mut self.interest, &self.shared, &mut self.topic_bytes);
-        self.topics.unsubscribe_all(slot, |name, last| {
+        self.publishes.now(&mut self.driver).topics.unsubscribe_all(slot, |name, last| {
             *topic_bytes -= subscription_bytes(name, last);
             if last {
                 interest.remove(shared.hasher.hash(name));
@@ -306,7 +306,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn free_if_done(&mut self, slot: u32) {
         let conn = &self.conns[slot as usize];
         if conn.is_closed && !conn.awaits_hook {
-            self.out.remove(slot);
+            self.out().remove(slot);
             self.conns.remove(slot as usize);
             self.shared.give_connection_back();
             // Its descriptor is free for a connection that waits.
@@ -331,9 +331,23 @@ impl<D: Driver> Core<D> {
     }
 
     pub(crate) fn is_half_full(&self, slot: u32) -> bool {
-        let queue = self.out.queue(slot);
-        self.out.is_blocked(slot)
-            && (queue.len() > self.queue_size / 2 || queue.bytes() > u64::from(self.queue_bytes) / 2)
+        let out = self.publishes.look();
+        let queue = out.queue(slot);
+        out.is_blocked(slot) && self.is_over_half(queue.len(), queue.bytes())
+    }
+
+    /// Queues what waits if the session's queue may be above half with it: it may also find that its socket takes
+    /// nothing.
+    pub(crate) fn catch_up(&mut self, slot: u32) {
+        let (bytes, messages) = self.publishes.waiting_for(slot);
+        let queue = self.publishes.look().queue(slot);
+        if messages > 0 && self.is_over_half(queue.len() + messages, queue.bytes() + u64::from(bytes)) {
+            self.queue_publishes();
+        }
+    }
+
+    fn is_over_half(&self, messages: u32, bytes: u64) -> bool {
+        messages > self.queue_size / 2 || bytes > u64::from(self.queue_bytes) / 2
     }
 
     /// Pauses until a later tick finds the session's queue low again.
@@ -347,9 +361,10 @@ impl<D: Driver> Core<D> {
 
     /// Whether a paused session's queue has gone down to a quarter, or is no obstacle.
     pub(crate) fn may_resume(&self, slot: u32) -> bool {
-        let queue = self.out.queue(slot);
+        let out = self.publishes.look();
+        let queue = out.queue(slot);
         self.conns.get(slot as usize).is_none_or(|conn| conn.state != State::Open)
-            || !self.out.is_blocked(slot)
+            || !out.is_blocked(slot)
             || (queue.len() <= self.queue_size / 4 && queue.bytes() <= u64::from(self.queue_bytes) / 4)
     }
 

@@ -30,7 +30,7 @@ impl<D: Driver> Core<D> {
             }
             State::Open => {
                 if self.ping_ns > 0 {
-                    self.out.ping(slot);
+                    self.out().ping(slot);
                     self.counters().pings_sent.add(1);
                 }
                 self.set_session_timer(slot);

@@ -112,7 +112,7 @@ impl<D: Driver> Core<D> {
     fn close_some(&mut self, drain: &mut Drain) {
         let due = (self.now_ns - drain.next_ns) / drain.pace_ns.max(1) + 1;
         let due = usize::try_from(due).unwrap_or(usize::MAX).min(self.bounds.closes);
-        let slots: Vec<u32> = self.out.open_slots().take(due).collect();
+        let slots: Vec<u32> = self.out().open_slots().take(due).collect();
         for &slot in &slots {
             self.close_session(slot, CloseKind::Server, CloseCode::GOING_AWAY, "the server is going away");
             drain.report.drained += 1;
@@ -131,7 +131,7 @@ impl<D: Driver> Core<D> {
             count += u64::from(matches!(self.state(slot), State::Open | State::Closing));
             self.close_session(slot, CloseKind::Shutdown, CloseCode::GOING_AWAY, "the server is shut down");
             // One try to get the close frame out.
-            self.out.try_flush(&mut self.driver, slot);
+            self.publishes.now(&mut self.driver).out.try_flush(&mut self.driver, slot);
             self.cut(slot);
         }
         count

@@ -22,6 +22,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 break;
             }
             let Some(event) = self.core.driver.next_event() else { break };
+            // A socket that takes bytes again does so before what waits is queued: no policy is to act on it then.
+            if !matches!(event, Event::Received { .. } | Event::Writable { .. }) {
+                self.core.queue_publishes();
+            }
             match event {
                 Event::Accepted { socket, peer } => self.core.accepted(socket, peer),
                 Event::AcceptFailed { error } => self.core.accept_failed(error),
@@ -39,18 +43,24 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     self.release_held(key.slot);
                     self.core.ended_by_peer(key.slot, CloseKind::Reset);
                 }
-                Event::Writable { key } => self.core.out.writable(key.slot),
+                Event::Writable { key } => self.core.publishes.writable(key.slot),
                 Event::Closed { key } => self.core.closed(key.slot),
                 Event::Taken { key, descriptor } => self.core.taken(key.slot, descriptor),
             }
             self.core.settle();
         }
+        self.core.queue_publishes();
     }
 
     /// Bytes came in, for whatever state the connection is in.
     fn received(&mut self, slot: u32, input: &mut [u8]) {
+        self.core.catch_up(slot);
         self.core.account_read(slot, input.len());
-        match self.core.state(slot) {
+        let state = self.core.state(slot);
+        if !matches!(state, State::Open | State::Closing) {
+            self.core.queue_publishes();
+        }
+        match state {
             State::Head => self.received_head(slot, input),
             State::Parked => self.core.keep_early(slot, input),
             State::Open | State::Closing => self.received_open(slot, input),
@@ -74,11 +84,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 Ok(WsEvent::Partial) => false,
                 Ok(event) => self.received_event(slot, event),
                 Err(error) => {
+                    self.core.queue_publishes();
                     self.core.count_refused_assembly(error);
                     self.core.close_violated(slot, error.close_code(), &error.to_string());
                     false
                 }
             };
+            self.core.catch_up(slot);
             if !go_on || (may_stop && self.core.is_half_full(slot)) {
                 break;
             }
@@ -115,11 +127,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 true
             }
             WsEvent::Ping(payload) if is_open => {
-                let skipped = self.core.out.pong(slot, payload);
+                self.core.queue_publishes();
+                let skipped = self.core.out().pong(slot, payload);
                 self.core.counters().pings_skipped.add(skipped);
                 true
             }
             WsEvent::Close(frame) => {
+                self.core.queue_publishes();
                 let (code, text) = frame.map_or((None, ""), |frame| (Some(frame.code), frame.reason));
                 self.core.close_by_peer(slot, code, text);
                 false

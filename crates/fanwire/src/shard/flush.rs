@@ -76,8 +76,10 @@ impl Outbox {
         }
         // Not before: the second session of a chain may have given the first one a batch.
         for index in 0..self.round.len() {
-            if self.round[index].source == Source::Queue
-                && let Some(range) = self.front_pages(driver, self.round[index].slot)
+            let Planned { slot, source, .. } = self.round[index];
+            if source == Source::Queue
+                && self.frames.pages.is_for(self.queues[slot as usize].bytes())
+                && let Some(range) = self.front_pages(driver, slot)
             {
                 self.round[index].source = Source::Pages(range);
             }
@@ -86,6 +88,9 @@ impl Outbox {
 
     fn choose<D: Driver>(&mut self, driver: &mut D, slot: u32) -> Source {
         let queue = &self.queues[slot as usize];
+        if queue.len() == 1 {
+            return Source::Queue;
+        }
         // The length stands in the queue, the front frame's elsewhere.
         if self.frames.pages.is_for(queue.bytes())
             && queue.front().is_some_and(|id| Self::is_sent_alone(&self.frames, id))
@@ -193,8 +198,12 @@ impl Outbox {
         if taken == queue.bytes() {
             queue.clear(pool, |id| frames.release(id));
         } else {
-            queue.advance(pool, taken, |id| frames.len(id), |id| self.done.push(id));
+            queue.advance(pool, taken, |id| frames.size(id), |id| self.done.push(id));
             self.done.drain(..).for_each(|id| frames.release(id));
+            let is_in_bundle = queue.cursor() > 0 && queue.front().is_some_and(|id| frames.is_bundle(id));
+            if is_in_bundle {
+                self.take_apart(slot);
+            }
         }
         let queue = &mut self.queues[slot as usize];
         let sent = before - queue.len();
@@ -262,13 +271,20 @@ impl Outbox {
 /// The front of a queue as slices, from where the last send stopped to the next frame that is sent by itself.
 fn push_parts<'a>(parts: &mut Vec<IoSlice<'a>>, queue: &Queue, pool: &BlockPool, frames: &'a FrameTable) {
     let (first, mut skip) = (parts.len(), queue.cursor() as usize);
+    if queue.len() == 1 {
+        parts.extend(queue.front().map(|id| IoSlice::new(&frames.bytes(id)[skip..])));
+        return;
+    }
     let has_large = frames.pages.is_for(queue.bytes());
     for id in queue.iter(pool).take(PARTS_PER_SEND_MAX) {
-        if has_large && parts.len() > first && Outbox::is_sent_alone(frames, id) {
-            break;
+        for &id in frames.frames_of(&id) {
+            let is_full = parts.len() == first + PARTS_PER_SEND_MAX;
+            if is_full || (has_large && parts.len() > first && Outbox::is_sent_alone(frames, id)) {
+                return;
+            }
+            parts.push(IoSlice::new(&frames.bytes(id)[skip..]));
+            skip = 0;
         }
-        parts.push(IoSlice::new(&frames.bytes(id)[skip..]));
-        skip = 0;
     }
 }
 

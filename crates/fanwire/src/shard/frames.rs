@@ -1,18 +1,21 @@
 //! The frames that some session of this shard still has to send.
 //!
-//! In      frames, once per publish and shard; retains and releases, once per session
+//! In      frames, once per publish and shard; bundles of them; retains and releases, once per session
 //! Out     small ids that queues hold instead of reference-counted pointers; the oldest live frame
-//! Bounds  `FRAME_OVERHEAD_BYTES` per frame, which are counted like its own bytes
+//! Bounds  `FRAME_OVERHEAD_BYTES` per frame and bundle, which are counted like a frame's own bytes
 
 #[cfg(feature = "sim")]
 mod audit;
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashMap, VecDeque},
+    slice,
+};
 
 use super::pages::Pages;
 use crate::frame::Frame;
 
-/// Names a live frame of one shard. Reused after the frame's last release.
+/// Names a live frame of one shard, or a bundle of frames that are queued together. Reused after the last release.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct FrameId(pub(crate) u32);
 
@@ -20,7 +23,11 @@ pub(crate) struct FrameId(pub(crate) u32);
 pub(crate) struct FrameTable {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Insertion order. INVARIANT: every live frame is in it once, under its present stamp; other
+    /// Few are alive at a time, and each stands for many frames.
+    bundles: HashMap<FrameId, Bundle, ahash::RandomState>,
+    /// Lists for the next bundles, so that a publish allocates for its frame alone.
+    lists: Vec<Vec<FrameId>>,
+    /// Insertion order of frames. INVARIANT: every live frame is in it once, under its present stamp; other
     /// entries are dead and at most `live_count + ORDER_DEAD_MAX` of them stay.
     order: VecDeque<(FrameId, u32)>,
     live_count: usize,
@@ -37,6 +44,9 @@ impl FrameTable {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
+            // The keys are our own numbers.
+            bundles: HashMap::with_hasher(ahash::RandomState::with_seeds(0, 0, 0, 0)),
+            lists: Vec::new(),
             order: VecDeque::new(),
             live_count: 0,
             live_bytes: 0,
@@ -50,7 +60,7 @@ impl FrameTable {
     pub(crate) fn insert(&mut self, frame: Frame) -> FrameId {
         self.live_count += 1;
         self.live_bytes += Self::bytes_of(&frame);
-        let id = self.place(frame);
+        let id = self.place(Some(frame));
         self.order.push_back((id, self.entries[id.0 as usize].stamp));
         self.trim_order();
         self.last = Some(id);
@@ -66,6 +76,42 @@ impl FrameTable {
             self.retain(id);
             id
         })
+    }
+
+    /// Makes one id of several frames, in this order. The caller's references to them become the bundle's, and it
+    /// holds the first one to the bundle.
+    pub(crate) fn bundle(&mut self, frames: &[FrameId]) -> FrameId {
+        let bytes = frames.iter().map(|&id| self.len(id)).sum();
+        let id = self.place(None);
+        let mut list = self.lists.pop().unwrap_or_default();
+        list.extend_from_slice(frames);
+        let bundle = Bundle { frames: list, bytes };
+        self.live_bytes += Self::bytes_of_bundle(frames.len());
+        self.bundles.insert(id, bundle);
+        id
+    }
+
+    #[inline]
+    pub(super) fn is_bundle(&self, id: FrameId) -> bool {
+        self.entries[id.0 as usize].frame.is_none()
+    }
+
+    /// The frames of a bundle, or the frame itself.
+    #[inline]
+    pub(super) fn frames_of<'a>(&'a self, id: &'a FrameId) -> &'a [FrameId] {
+        if self.is_bundle(*id) { &self.bundle_of(*id).frames } else { slice::from_ref(id) }
+    }
+
+    /// Bytes on the wire and frames of a frame or bundle.
+    #[inline]
+    pub(super) fn size(&self, id: FrameId) -> (u32, u32) {
+        match &self.entries[id.0 as usize].frame {
+            Some(frame) => (frame.len(), 1),
+            None => {
+                let bundle = self.bundle_of(id);
+                (bundle.bytes, u32::try_from(bundle.frames.len()).expect("bundles are small"))
+            }
+        }
     }
 
     /// Adds a reference.
@@ -121,6 +167,11 @@ impl FrameTable {
         frame.buffer_bytes() + FRAME_OVERHEAD_BYTES
     }
 
+    /// Memory of a bundle of so many frames, beside theirs.
+    pub(crate) fn bytes_of_bundle(frames: usize) -> u64 {
+        FRAME_OVERHEAD_BYTES + (frames * size_of::<FrameId>()) as u64
+    }
+
     /// How many frames are live.
     pub(crate) fn live_frames(&self) -> usize {
         self.live_count
@@ -141,25 +192,39 @@ impl FrameTable {
         self.entries[id.0 as usize].frame.as_ref().expect("a queued frame is live")
     }
 
-    fn place(&mut self, frame: Frame) -> FrameId {
+    fn bundle_of(&self, id: FrameId) -> &Bundle {
+        self.bundles.get(&id).expect("what is live and no frame is a bundle")
+    }
+
+    /// `None`: for a bundle.
+    fn place(&mut self, frame: Option<Frame>) -> FrameId {
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];
-            *entry = Entry { frame: Some(frame), refs: 1, stamp: entry.stamp.wrapping_add(1) };
+            *entry = Entry { frame, refs: 1, stamp: entry.stamp.wrapping_add(1) };
             return FrameId(index);
         }
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 frames are live");
-        self.entries.push(Entry { frame: Some(frame), refs: 1, stamp: 0 });
+        self.entries.push(Entry { frame, refs: 1, stamp: 0 });
         FrameId(index)
     }
 
     fn remove(&mut self, id: FrameId) {
-        if let Some(frame) = self.entries[id.0 as usize].frame.take() {
-            self.live_bytes -= Self::bytes_of(&frame);
-        }
+        self.free.push(id.0);
+        let Some(frame) = self.entries[id.0 as usize].frame.take() else { return self.remove_bundle(id) };
+        self.live_bytes -= Self::bytes_of(&frame);
         self.pages.forget(id);
         self.live_count -= 1;
-        self.free.push(id.0);
         self.trim_order();
+    }
+
+    fn remove_bundle(&mut self, id: FrameId) {
+        let bundle = self.bundles.remove(&id).expect("what is live and no frame is a bundle");
+        self.live_bytes -= Self::bytes_of_bundle(bundle.frames.len());
+        let mut list = bundle.frames;
+        list.drain(..).for_each(|frame| self.release(frame));
+        if self.lists.len() < LISTS_KEPT_MAX {
+            self.lists.push(list);
+        }
     }
 
     /// Each pass removes more than half of what it looks at, so a frame pays for one look.
@@ -173,7 +238,14 @@ impl FrameTable {
     }
 }
 
+/// Frames of publishes that followed each other, for queues to hold as one.
+struct Bundle {
+    frames: Vec<FrameId>,
+    bytes: u32,
+}
+
 struct Entry {
+    /// `None` in a live entry: it is a bundle.
     frame: Option<Frame>,
     refs: u32,
     /// Which use of this entry. It may wrap: the age order never keeps a dead pair for 2^32 uses.
@@ -190,6 +262,9 @@ fn is_live(entries: &[Entry], id: FrameId, stamp: u32) -> bool {
 pub(crate) const FRAME_OVERHEAD_BYTES: u64 = 96;
 
 const ORDER_DEAD_MAX: usize = 32;
+
+/// Each is 1 KiB at most.
+const LISTS_KEPT_MAX: usize = 8;
 
 /// Entries of the age order for which memory is kept: 32 KiB.
 const ORDER_KEPT: usize = 4_096;

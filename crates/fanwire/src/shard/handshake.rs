@@ -210,7 +210,7 @@ impl<D: Driver> Core<D> {
         let protocol = protocol.filter(|name| is_header_name(name) && is_offered(name));
         self.scratch.clear();
         write_accept(&mut self.scratch, &early.websocket_key, protocol.as_deref(), &[]);
-        self.out.send_raw(slot, &self.scratch);
+        self.publishes.now(&mut self.driver).out.send_raw(slot, &self.scratch);
     }
 
     /// From here on it is a session.
@@ -221,7 +221,7 @@ impl<D: Driver> Core<D> {
         (conn.id, conn.heard_ns) = (id, self.now_ns);
         let generation = conn.key.generation;
         self.side().handles.set(slot, generation, 0);
-        self.out.open(slot);
+        self.out().open(slot);
         self.sessions += 1;
         self.counters().sessions.set(self.sessions);
         self.counters().sessions_opened.add(1);
@@ -292,7 +292,7 @@ impl<D: Driver> Core<D> {
             self.counters().hook_panics.add(1);
         }
         self.enter(slot, State::Gone);
-        self.out.kill(slot);
+        self.out().kill(slot);
         self.closed(slot);
     }
 }

@@ -46,6 +46,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.core.drop_held(slot);
             }
         }
+        self.core.queue_publishes();
     }
 
     /// Goes on with the sessions that were paused in earlier ticks and whose queue has gone down.
@@ -54,6 +55,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if self.stays_paused(slot) {
                 self.core.paused.push(slot);
             }
+            self.core.queue_publishes();
         }
     }
 

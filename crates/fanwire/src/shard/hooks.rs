@@ -57,6 +57,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             );
             self.hook(slot, |handler, session| handler.on_close(session, &reason));
             self.core.ended.pop_front();
+            // It may end others, whose hooks run in this same turn.
+            self.core.queue_publishes();
             self.drop_value(slot);
             self.core.conns[slot as usize].awaits_hook = false;
             self.core.free_if_done(slot);
@@ -67,6 +69,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 impl<D: Driver> Core<D> {
     /// A hook, or the user's codec, has panicked.
     pub(super) fn close_panicked(&mut self, slot: u32) {
+        self.queue_publishes();
         self.counters().hook_panics.add(1);
         self.close_session(slot, CloseKind::Panic, CloseCode::INTERNAL_ERROR, "internal error");
     }

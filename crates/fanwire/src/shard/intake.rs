@@ -47,6 +47,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         side.inbox.take_free(&mut batch, self.core.bounds.commands);
         self.handle(&mut batch, &mut room, side);
+        self.core.queue_publishes();
         self.core.intake = batch;
     }
 
@@ -80,6 +81,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// `false`: there was no room for it, or nothing to take away.
     fn carry_out(&mut self, command: Command) -> bool {
         let core = &mut self.core;
+        if !matches!(command, Command::Publish { .. }) {
+            core.queue_publishes();
+        }
         match command {
             Command::Publish { frame, except, .. } => return core.publish_here(frame, except),
             Command::Broadcast { frame } => return core.broadcast_here(frame),
@@ -117,25 +121,27 @@ impl<D: Driver> Core<D> {
         self.counters().publishes.add(1);
         let except = except.filter(|except| usize::from(except.shard) == self.index);
         let except = except.filter(|except| self.conn_of(except.key).is_some()).map(|except| except.key.slot);
-        let topic = frame.clone();
-        if self.topics.subscriber_count(topic.topic()) == 0 {
-            return true;
-        }
-        let Some(id) = self.out.admit(&mut self.driver, frame) else { return false };
-        self.fan_out(topic.topic(), id, except);
+        let Some(topic) = self.topics().find(frame.topic()) else { return true };
+        let Some(id) = self.publishes.admit(&mut self.driver, frame) else {
+            return false;
+        };
+        self.fan_out(topic, id, except);
         true
     }
 
     fn broadcast_here(&mut self, frame: Frame) -> bool {
         self.counters().publishes.add(1);
-        let Some(id) = self.out.admit(&mut self.driver, frame) else { return false };
+        let Some(id) = self.publishes.admit(&mut self.driver, frame) else {
+            return false;
+        };
         self.fan_out_to_all(id);
         true
     }
 
     fn send_here(&mut self, key: Key, frame: Frame) -> bool {
         let is_there = self.conn_of(key).is_some();
-        let delivery = is_there.then(|| self.out.send(&mut self.driver, key.slot, frame));
+        let delivery = is_there
+            .then(|| self.publishes.now(&mut self.driver).out.send(&mut self.driver, key.slot, frame));
         if matches!(delivery, None | Some(Some(Delivery::Closed))) {
             self.counters().frames_dropped_closed.add(1);
         }

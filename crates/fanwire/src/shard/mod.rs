@@ -35,6 +35,7 @@ mod outbox;
 mod overflow;
 mod pages;
 pub(crate) mod parking;
+mod publishes;
 pub(crate) mod queue;
 mod refuse;
 pub(crate) mod sleep;
@@ -58,6 +59,7 @@ use self::{
     interest::InterestOwner,
     mesh::MeshEnd,
     outbox::{Outbox, Outcome},
+    publishes::Publishes,
     sleep::Rest,
     timer::Wheel,
     topics::TopicTable,
@@ -93,8 +95,7 @@ pub(crate) struct Core<D: Driver> {
     options: Arc<Options>,
     conns: Slab<Conn>,
     generations: Generations,
-    out: Outbox,
-    topics: TopicTable,
+    publishes: Publishes,
     interest: InterestOwner,
     mesh: MeshEnd<Command>,
     /// Where a turn's commands lie while they are handled.
@@ -109,8 +110,6 @@ pub(crate) struct Core<D: Driver> {
     held_bytes: usize,
     fired: Vec<(u32, u32)>,
     scratch: Vec<u8>,
-    /// Where the next fan-out starts, so that the same sessions are not always last.
-    fanout_start: usize,
     sessions: u64,
     /// Memory of all subscriptions and topics.
     topic_bytes: u64,
@@ -159,8 +158,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         shared.shards[index].parking.set_waker(driver.waker());
         let seeds: [u64; 4] = std::array::from_fn(|_| random_u64(&mut driver));
         let core = Core {
-            out: Outbox::new(&options, shared.clone(), index, seeds),
-            topics: TopicTable::new(seeds, shared.topic_counts.clone()),
+            publishes: Publishes::new(
+                TopicTable::new(seeds, shared.topic_counts.clone()),
+                Outbox::new(&options, shared.clone(), index, seeds),
+            ),
             interest: InterestOwner::new(shared.interest.clone(), index),
             wheel: Wheel::new(driver.now()),
             rules: Rules { role: Role::Server, message_bytes_max: options.read_limit.into() },
@@ -187,7 +188,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             held_bytes: 0,
             fired: Vec::new(),
             scratch: Vec::new(),
-            fanout_start: 0,
             sessions: 0,
             topic_bytes: 0,
             handshakes: 0,
@@ -222,7 +222,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
         bounds.check();
         self.core.bounds = bounds;
-        self.core.out.set_sends_max(bounds.sends);
+        self.core.out().set_sends_max(bounds.sends);
     }
 
     pub(crate) fn report(&self) -> ShardReport {
@@ -257,7 +257,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.flush();
         self.run_close_hooks();
         self.core.plan_retry();
-        self.core.out.free_pages(&mut self.core.driver);
+        self.core.publishes.now(&mut self.core.driver).out.free_pages(&mut self.core.driver);
         self.core.write_gauges();
         if self.core.is_done() { Turn::Done } else { Turn::Next }
     }
@@ -268,9 +268,9 @@ impl<D: Driver> Core<D> {
     fn flush(&mut self) {
         if self.retry_ns.is_some_and(|due| due <= self.now_ns) {
             self.retry_ns = None;
-            self.out.retry_starved();
+            self.out().retry_starved();
         }
-        if !self.out.has_dirty() {
+        if !self.out().has_dirty() {
             self.flush_due_ns = None;
             return;
         }
@@ -281,8 +281,8 @@ impl<D: Driver> Core<D> {
                 return;
             }
         }
-        self.out.flush(&mut self.driver);
-        if !self.out.has_dirty() {
+        self.publishes.now(&mut self.driver).out.flush(&mut self.driver);
+        if !self.out().has_dirty() {
             self.flush_due_ns = None;
         }
         self.settle();
@@ -290,14 +290,22 @@ impl<D: Driver> Core<D> {
 
     /// Sends that found no kernel memory are tried again, wherever in the tick they were made.
     fn plan_retry(&mut self) {
-        if self.out.has_starved() {
+        if self.out().has_starved() {
             self.retry_ns.get_or_insert(self.now_ns + SEND_RETRY_NS);
         }
     }
 
+    /// Queues what was published, and acts on what that has found out. Whatever is not a publish begins with it.
+    fn queue_publishes(&mut self) {
+        self.publishes.queue_waiting(&mut self.driver);
+        self.settle();
+    }
+
     /// Acts on what sending has found out. Never called during a fan-out.
     pub(crate) fn settle(&mut self) {
-        while let Some(event) = self.out.next_event() {
+        while self.publishes.has_events() {
+            self.publishes.queue_waiting(&mut self.driver);
+            let Some(event) = self.publishes.next_event() else { break };
             match event {
                 Outcome::Overflowed(slot) => self.close_overflowed(slot),
                 Outcome::Failed(slot) => self.ended_by_peer(slot, CloseKind::Reset),
@@ -308,12 +316,21 @@ impl<D: Driver> Core<D> {
 
     // --- shorthands ---
 
+    /// The queues. No publish waits.
+    fn out(&mut self) -> &mut Outbox {
+        self.publishes.now(&mut self.driver).out
+    }
+
+    fn topics(&self) -> &TopicTable {
+        self.publishes.topics()
+    }
+
     fn write_gauges(&mut self) {
         let counts = self.driver.take_counts();
         let counters = self.counters();
         counters.handshakes.set(self.handshakes as u64);
         counters.handshakes_parked.set(self.parked as u64);
-        counters.topics.set(self.topics.topic_count() as u64);
+        counters.topics.set(self.topics().topic_count() as u64);
         counters.assembly_bytes.set(self.assembly.used());
         counters.topic_bytes.set(self.topic_bytes);
         counters.held_bytes.set(self.held_bytes as u64);
@@ -321,7 +338,7 @@ impl<D: Driver> Core<D> {
         counters.completions_overflowed.add(counts.completions_overflowed);
         counters.accepts_aborted.add(counts.accepts_aborted);
         counters.system_calls.add(counts.system_calls);
-        self.out.write_gauges();
+        self.publishes.look().write_gauges();
     }
 
     fn side(&self) -> &ShardSide {

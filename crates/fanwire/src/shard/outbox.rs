@@ -17,7 +17,7 @@ use super::{
     batch::{Batches, Source},
     bounds::Bounds,
     frames::{FrameId, FrameTable},
-    queue::{BlockPool, Queue},
+    queue::{BlockPool, ChainMemo, Queue},
 };
 use crate::{
     driver::{Key, Send},
@@ -58,6 +58,8 @@ pub(crate) struct Outbox {
     pub(super) parts: Vec<IoSlice<'static>>,
     pub(super) results: Vec<Result<usize, Errno>>,
     pub(super) done: Vec<FrameId>,
+    /// The frames of the bundle that is being queued, for queues that have no room for all of it.
+    pub(super) apart: Vec<ChainMemo>,
 }
 
 /// What sending found out about a session; the shard acts on it when no fan-out is under way.
@@ -144,6 +146,7 @@ impl Outbox {
             parts: Vec::new(),
             results: Vec::new(),
             done: Vec::new(),
+            apart: Vec::new(),
         }
     }
 
@@ -191,6 +194,7 @@ impl Outbox {
     /// Drops the oldest frame that is not begun; `false` if there is none. A handshake response counts as begun:
     /// what follows means nothing without it.
     pub(super) fn drop_front(&mut self, slot: u32) -> bool {
+        self.take_apart(slot);
         let (queue, frames) = (&mut self.queues[slot as usize], &mut self.frames);
         let keeps_front = queue.flags & HEAD != 0;
         let dropped = queue.drop_oldest(&mut self.pool, keeps_front, |id| frames.len(id));
@@ -253,6 +257,10 @@ impl Outbox {
 
     pub(crate) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     pub(crate) fn next_event(&mut self) -> Option<Outcome> {

@@ -14,9 +14,9 @@ use crate::{driver::Driver, options::Overflow};
 
 impl Outbox {
     #[inline]
-    pub(super) fn has_room(&self, queue: &Queue, frame_bytes: u32) -> bool {
-        queue.len() < self.limits.queue_size
-            && queue.bytes() + u64::from(frame_bytes) <= self.limits.queue_bytes
+    pub(super) fn has_room(&self, queue: &Queue, (bytes, frames): (u32, u32)) -> bool {
+        queue.len() + frames <= self.limits.queue_size
+            && queue.bytes() + u64::from(bytes) <= self.limits.queue_bytes
     }
 
     /// Flushes a full queue; if the socket refuses, the policy decides. `None`: there is room now.
@@ -35,7 +35,7 @@ impl Outbox {
         if queue.flags & OPEN == 0 {
             return Some(Delivery::Closed);
         }
-        if self.has_room(queue, frame_bytes) {
+        if self.has_room(queue, (frame_bytes, 1)) {
             return None;
         }
         self.note_policy(driver, slot);
@@ -66,7 +66,7 @@ impl Outbox {
 
     /// Drops from the front until the frame has room; if a begun frame leaves none, the new one goes.
     fn drop_oldest_for(&mut self, slot: u32, frame_bytes: u32) -> Option<Delivery> {
-        while !self.has_room(&self.queues[slot as usize], frame_bytes) {
+        while !self.has_room(&self.queues[slot as usize], (frame_bytes, 1)) {
             if !self.drop_oldest(slot) {
                 return Some(self.drop_newest(slot));
             }
@@ -127,7 +127,7 @@ impl Outbox {
         for index in 0..self.blocked.len() {
             let slot = self.blocked[index];
             let queue = &self.queues[slot as usize];
-            if queue.flags & OPEN == 0 || queue.front() != Some(oldest) {
+            if queue.flags & OPEN == 0 || !self.has_in_front(queue, oldest) {
                 continue;
             }
             self.note_policy(driver, slot);
@@ -149,7 +149,7 @@ impl Outbox {
         for index in 0..self.blocked.len() {
             let slot = self.blocked[index];
             let queue = &self.queues[slot as usize];
-            if queue.front() != Some(oldest) {
+            if !self.has_in_front(queue, oldest) {
                 continue;
             }
             let is_open = queue.flags & OPEN != 0;
@@ -161,6 +161,11 @@ impl Outbox {
             has_changed = true;
         }
         has_changed
+    }
+
+    /// Whether the oldest frame of a queue is this one.
+    fn has_in_front(&self, queue: &Queue, frame: FrameId) -> bool {
+        queue.front().is_some_and(|id| self.frames.frames_of(&id).first() == Some(&frame))
     }
 
     fn trim_blocked(&mut self) {

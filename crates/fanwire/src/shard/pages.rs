@@ -61,7 +61,7 @@ impl Pages {
 
     /// Whether a frame of so many bytes is worth a send of its own.
     #[inline]
-    fn is_alone(&self, frame_bytes: u32) -> bool {
+    pub(super) fn is_alone(&self, frame_bytes: u32) -> bool {
         u64::from(frame_bytes) >= self.bytes_min.saturating_mul(ALONE_FACTOR)
     }
 
@@ -114,6 +114,9 @@ impl Outbox {
             return None;
         }
         let (id, cursor) = (queue.front()?, queue.cursor());
+        if self.frames.is_bundle(id) {
+            return None;
+        }
         let frame_bytes = self.frames.len(id);
         let is_alone = queue.len() == 1 || Self::is_sent_alone(&self.frames, id);
         if !is_alone || !pages.is_for((frame_bytes - cursor).into()) {
@@ -179,11 +182,12 @@ impl Outbox {
         self.counters().shares_refused.add(1);
     }
 
-    /// Whether a frame is sent by itself and not together with those behind it: large, and from pages.
+    /// Whether a frame is sent by itself and not together with those behind it: large, and from pages. Those of a
+    /// bundle are not so large.
     pub(super) fn is_sent_alone(frames: &FrameTable, id: FrameId) -> bool {
         let pages = &frames.pages;
         let may_share = || frames.refs(id) >= SHARERS_MIN && !pages.is_refused;
-        pages.is_alone(frames.len(id)) && (pages.frame(id).is_some() || may_share())
+        !frames.is_bundle(id) && pages.is_alone(frames.len(id)) && (pages.frame(id).is_some() || may_share())
     }
 
     /// One send from pages; `None` if it is to be made from the frames instead, because there may be

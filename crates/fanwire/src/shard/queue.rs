@@ -1,8 +1,8 @@
-//! What one session still has to send: a queue of frame ids in one cache line.
+//! What one session still has to send: a queue of ids in one cache line. An id is of a frame or of a bundle of frames.
 //!
-//! In      frame ids, pushed whole; how many bytes the socket took
+//! In      ids, pushed whole; how many bytes the socket took
 //! Out     ids in order, ids done with (the caller releases them), the chain id
-//! Bounds  64 bytes per session; beyond `INLINE_IDS` ids, 128 bytes per 31 more, from the shard's pool
+//! Bounds  64 bytes per session; beyond `INLINE_IDS` ids 128 bytes per 31 more, from the shard's pool
 
 #[cfg(feature = "sim")]
 mod audit;
@@ -14,7 +14,10 @@ use super::frames::FrameId;
 pub(crate) struct Queue {
     chain: u64,
     bytes: u64,
+    /// Frames, those in bundles each for itself.
     len: u32,
+    ids: u32,
+    /// INVARIANT: 0 if a bundle is in front.
     cursor: u32,
     block_first: u32,
     block_last: u32,
@@ -34,6 +37,7 @@ impl Queue {
             chain: CHAIN_EMPTY,
             bytes: 0,
             len: 0,
+            ids: 0,
             cursor: 0,
             block_first: NONE,
             block_last: NONE,
@@ -62,6 +66,12 @@ impl Queue {
         self.len == 0
     }
 
+    /// Whether some of its ids are of bundles.
+    #[inline]
+    pub(crate) fn has_bundles(&self) -> bool {
+        self.ids != self.len
+    }
+
     /// Bytes of the front frame that are already sent.
     #[inline]
     pub(crate) fn cursor(&self) -> u32 {
@@ -77,20 +87,24 @@ impl Queue {
 
     #[inline]
     pub(crate) fn front(&self) -> Option<FrameId> {
-        (self.len > 0).then(|| self.inline[usize::from(self.inline_head)])
+        (self.ids > 0).then(|| self.inline[usize::from(self.inline_head)])
     }
 
     /// Queues a frame for this session alone.
     #[inline]
     pub(crate) fn push(&mut self, pool: &mut BlockPool, id: FrameId, frame_bytes: u32) {
-        self.append(pool, id, frame_bytes);
+        self.append(pool, id);
+        self.len += 1;
+        self.bytes += u64::from(frame_bytes);
         self.chain = pool.chains.fresh();
     }
 
-    /// Queues the frame of a publish; queues that were in step before it stay so.
+    /// Queues the frame of a publish, or a bundle; queues that were in step before it stay so.
     #[inline]
     pub(crate) fn push_published(&mut self, pool: &mut BlockPool, publish: &mut ChainMemo) {
-        self.append(pool, publish.id, publish.frame_bytes);
+        self.append(pool, publish.id);
+        self.len += publish.frames;
+        self.bytes += u64::from(publish.bytes);
         self.chain = publish.extend(&mut pool.chains, self.chain);
     }
 
@@ -98,6 +112,7 @@ impl Queue {
     #[cfg(test)]
     pub(crate) fn pop_front(&mut self, pool: &mut BlockPool, frame_bytes: u32) -> Option<FrameId> {
         let id = self.remove_front(pool)?;
+        self.len -= 1;
         self.bytes -= u64::from(frame_bytes - self.cursor);
         self.cursor = 0;
         self.leave_chain(pool);
@@ -105,13 +120,14 @@ impl Queue {
     }
 
     /// Takes out the oldest frame that is not partly sent, for a frame once begun must be finished; with
-    /// `keeps_front` the oldest but the front.
+    /// `keeps_front` the oldest but the front. The queue has no bundles.
     pub(crate) fn drop_oldest(
         &mut self,
         pool: &mut BlockPool,
         keeps_front: bool,
         frame_len: impl Fn(FrameId) -> u32,
     ) -> Option<FrameId> {
+        debug_assert!(!self.has_bundles(), "only frames are dropped");
         let keeps_front = keeps_front || self.cursor > 0;
         if self.len <= u32::from(keeps_front) {
             return None;
@@ -121,12 +137,14 @@ impl Queue {
             // The front takes the place of the one behind it.
             std::mem::swap(&mut dropped, &mut self.inline[usize::from(self.inline_head)]);
         }
+        self.len -= 1;
         self.bytes -= u64::from(frame_len(dropped));
         self.leave_chain(pool);
         Some(dropped)
     }
 
-    /// Accounts for `sent_bytes` that the socket took: finished frames leave, the cursor stands in the next.
+    /// Accounts for `sent_bytes` that the socket took: what is finished leaves, the cursor stands in the next.
+    /// `size` gives an id's bytes and frames. If the cursor stands in a bundle, that is to be taken apart.
     ///
     /// # Panics
     /// If more was sent than is queued.
@@ -134,22 +152,43 @@ impl Queue {
         &mut self,
         pool: &mut BlockPool,
         sent_bytes: u64,
-        frame_len: impl Fn(FrameId) -> u32,
+        size: impl Fn(FrameId) -> (u32, u32),
         on_done: impl FnMut(FrameId),
     ) {
         assert!(sent_bytes <= self.bytes, "the socket takes at most what was given to it");
         if sent_bytes == self.bytes {
             self.clear(pool, on_done);
         } else if sent_bytes > 0 {
-            self.advance_in_part(pool, sent_bytes, frame_len, on_done);
+            self.advance_in_part(pool, sent_bytes, size, on_done);
+        }
+    }
+
+    /// Puts `frames` in the place of all ids: what bundles hold instead of these.
+    pub(crate) fn take_apart(
+        &mut self,
+        pool: &mut BlockPool,
+        frames: &[FrameId],
+        size: impl Fn(FrameId) -> (u32, u32),
+        on_done: impl FnMut(FrameId),
+    ) {
+        assert!(frames.len() == self.len as usize, "bundles hold as many frames as they count for");
+        while self.remove_front(pool).is_some() {}
+        frames.iter().for_each(|&id| self.append(pool, id));
+        if self.cursor > 0 {
+            self.advance_in_part(pool, 0, size, on_done);
         }
     }
 
     /// Takes everything out, oldest first. `flags` stay.
     pub(crate) fn clear(&mut self, pool: &mut BlockPool, mut on_drop: impl FnMut(FrameId)) {
+        if self.block_first == NONE {
+            (0..self.inline_len).for_each(|offset| on_drop(self.inline[wrapped(self.inline_head + offset)]));
+            (self.ids, self.inline_len) = (0, 0);
+        }
         while let Some(id) = self.remove_front(pool) {
             on_drop(id);
         }
+        self.len = 0;
         self.bytes = 0;
         self.cursor = 0;
         self.chain = CHAIN_EMPTY;
@@ -172,18 +211,19 @@ impl Queue {
         &mut self,
         pool: &mut BlockPool,
         sent_bytes: u64,
-        frame_len: impl Fn(FrameId) -> u32,
+        size: impl Fn(FrameId) -> (u32, u32),
         mut on_done: impl FnMut(FrameId),
     ) {
         self.bytes -= sent_bytes;
         let mut sent = u64::from(self.cursor) + sent_bytes;
         while let Some(id) = self.front() {
-            let frame_bytes = u64::from(frame_len(id));
-            if sent < frame_bytes {
+            let (bytes, frames) = size(id);
+            if sent < u64::from(bytes) {
                 break;
             }
-            sent -= frame_bytes;
+            sent -= u64::from(bytes);
             self.remove_front(pool);
+            self.len -= frames;
             on_done(id);
         }
         self.cursor = u32::try_from(sent).expect("a cursor is less than its frame's length");
@@ -196,16 +236,14 @@ impl Queue {
     }
 
     #[inline]
-    fn append(&mut self, pool: &mut BlockPool, id: FrameId, frame_bytes: u32) {
-        debug_assert!(frame_bytes > 0, "a frame has a header");
+    fn append(&mut self, pool: &mut BlockPool, id: FrameId) {
         if self.inline_len < INLINE_IDS && self.block_first == NONE {
             self.inline[wrapped(self.inline_head + self.inline_len)] = id;
             self.inline_len += 1;
         } else {
             self.append_to_block(pool, id);
         }
-        self.len += 1;
-        self.bytes += u64::from(frame_bytes);
+        self.ids += 1;
     }
 
     fn append_to_block(&mut self, pool: &mut BlockPool, id: FrameId) {
@@ -226,8 +264,8 @@ impl Queue {
         let id = self.front()?;
         self.inline_head = wrapped_u8(self.inline_head + 1);
         self.inline_len -= 1;
-        self.len -= 1;
-        if self.inline_len == 0 && self.len > 0 {
+        self.ids -= 1;
+        if self.inline_len == 0 && self.ids > 0 {
             self.refill_inline(pool);
         }
         Some(id)
@@ -254,7 +292,7 @@ impl Queue {
     }
 
     fn block_len(&self) -> u32 {
-        self.len - u32::from(self.inline_len)
+        self.ids - u32::from(self.inline_len)
     }
 }
 
@@ -316,17 +354,19 @@ impl BlockPool {
     }
 }
 
-/// One publish, as queues see it: its frame, and which chain became which. Made anew for each publish.
+/// One publish, or a bundle of them, as queues see it: its id, and which chain became which. Made anew for each.
 pub(crate) struct ChainMemo {
     pub(crate) id: FrameId,
-    pub(crate) frame_bytes: u32,
+    pub(crate) bytes: u32,
+    pub(crate) frames: u32,
     known_len: u8,
     known: [(u64, u64); CHAINS_KNOWN_MAX],
 }
 
 impl ChainMemo {
-    pub(crate) fn new(id: FrameId, frame_bytes: u32) -> Self {
-        Self { id, frame_bytes, known_len: 0, known: [(0, 0); CHAINS_KNOWN_MAX] }
+    /// `size`: bytes and frames.
+    pub(crate) fn new(id: FrameId, size: (u32, u32)) -> Self {
+        Self { id, bytes: size.0, frames: size.1, known_len: 0, known: [(0, 0); CHAINS_KNOWN_MAX] }
     }
 
     /// The chain of a queue that was in `old` and now has this frame as well.
@@ -387,7 +427,7 @@ fn wrapped_u8(index: u8) -> u8 {
 
 const CHAIN_EMPTY: u64 = 0;
 const NONE: u32 = u32::MAX;
-const INLINE_IDS: u8 = 7;
+const INLINE_IDS: u8 = 6;
 const BLOCK_IDS: usize = 31;
 const BLOCKS_KEPT_MAX: usize = 1024;
 const CHAINS_KNOWN_MAX: usize = 4;

@@ -70,7 +70,7 @@ impl<D: Driver> Core<D> {
     /// Sends the response in `scratch`, the connection's last.
     pub(super) fn respond(&mut self, slot: u32) {
         self.conns[slot as usize].early = None;
-        self.out.send_raw(slot, &self.scratch);
+        self.publishes.now(&mut self.driver).out.send_raw(slot, &self.scratch);
         self.finish(slot);
     }
 

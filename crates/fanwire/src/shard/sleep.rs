@@ -59,7 +59,7 @@ impl<D: Driver> Core<D> {
     fn wait_ns(&self, now: u64) -> Option<u64> {
         let has_work = !self.ended.is_empty()
             || self.paused.iter().any(|&slot| self.may_resume(slot))
-            || (self.out.has_dirty() && self.flush_due_ns.is_none_or(|due| due <= now));
+            || (self.publishes.look().has_dirty() && self.flush_due_ns.is_none_or(|due| due <= now));
         if has_work {
             return Some(0);
         }

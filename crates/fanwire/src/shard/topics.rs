@@ -85,9 +85,24 @@ impl TopicTable {
         }
     }
 
-    /// The slots that a publish on `name` goes to, in no particular order.
+    /// A topic that has subscribers. The id holds until a subscription ends.
+    pub(crate) fn find(&self, name: &str) -> Option<TopicId> {
+        self.ids.get(name).map(|&topic| TopicId(topic))
+    }
+
+    /// The slots that a publish on the topic goes to, in no particular order.
+    pub(crate) fn subscribers_of(&self, topic: TopicId) -> &[u32] {
+        &self.topics[topic.0 as usize].subscribers
+    }
+
+    /// Whether the session is a subscriber.
+    pub(crate) fn has_id(&self, slot: u32, topic: TopicId) -> bool {
+        self.place_of(slot, topic.0).is_some()
+    }
+
+    /// The same by name; nobody, if there is no such topic.
     pub(crate) fn subscribers(&self, name: &str) -> &[u32] {
-        self.ids.get(name).map_or(&[], |&topic| &self.topics[topic as usize].subscribers)
+        self.find(name).map_or(&[], |topic| self.subscribers_of(topic))
     }
 
     /// Subscribers on this shard.
@@ -176,6 +191,10 @@ impl TopicTable {
         }
     }
 }
+
+/// Names a topic of one shard. Used again when the topic has lost its last subscriber.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TopicId(u32);
 
 struct Topic {
     name: Arc<str>,

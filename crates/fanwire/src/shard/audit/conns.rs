@@ -19,7 +19,7 @@ impl<D: Probe> Core<D> {
             ensure!(!auditor.has(slot, IN_ENDED), "slot {slot}: on_close is to run for it twice");
             auditor.mark(slot, IN_ENDED);
         }
-        for slot in 0..self.out.slots() {
+        for slot in 0..self.publishes.look().slots() {
             match self.conns.get(slot as usize) {
                 Some(conn) => self.audit_conn(slot, conn, auditor),
                 None => self.audit_free(slot, auditor),
@@ -31,21 +31,24 @@ impl<D: Probe> Core<D> {
 
     /// A slot without a connection is nobody's.
     fn audit_free(&self, slot: u32, auditor: &Auditor) -> Result<(), String> {
-        let queue = self.out.queue(slot);
+        let queue = self.publishes.look().queue(slot);
         ensure!(queue.is_empty() && queue.flags & !IN_LISTS == 0, "it is free, and its queue is not");
         ensure!(self.driver.probe(slot).is_none(), "it is free, and its socket is still registered");
         ensure!(!self.driver.is_ending(slot), "it is free before its socket's last completion");
-        ensure!(!self.out.dropped.contains_key(&slot), "it is free, and still counts dropped frames");
+        ensure!(
+            !self.publishes.look().dropped.contains_key(&slot),
+            "it is free, and still counts dropped frames"
+        );
         ensure!(!auditor.has(slot, IN_ENDED), "it is free before on_close has run");
-        ensure!(self.topics.count_of(slot) == 0, "it is free, and subscribed to topics");
+        ensure!(self.topics().count_of(slot) == 0, "it is free, and subscribed to topics");
         Ok(())
     }
 
     fn audit_conn(&self, slot: u32, conn: &Conn, auditor: &Auditor) -> Result<(), String> {
         let state = conn.state;
-        let flags = self.out.queue(slot).flags;
+        let flags = self.publishes.look().queue(slot).flags;
         ensure!(conn.key.slot == slot, "its connection has another slot, {}", conn.key.slot);
-        let generation = self.out.generations[slot as usize];
+        let generation = self.publishes.look().generations[slot as usize];
         ensure!(
             generation == conn.key.generation,
             "its sends go to generation {generation}, not {}",
@@ -180,15 +183,27 @@ impl<D: Probe> Core<D> {
             ("sessions", |counters| counters.sessions.read(), self.sessions),
             ("handshakes", |counters| counters.handshakes.read(), self.handshakes as u64),
             ("handshakes_parked", |counters| counters.handshakes_parked.read(), self.parked as u64),
-            ("sessions_blocked", |counters| counters.sessions_blocked.read(), self.out.blocked_count),
-            ("topics", |counters| counters.topics.read(), self.topics.topic_count() as u64),
+            (
+                "sessions_blocked",
+                |counters| counters.sessions_blocked.read(),
+                self.publishes.look().blocked_count,
+            ),
+            ("topics", |counters| counters.topics.read(), self.topics().topic_count() as u64),
             ("topic_bytes", |counters| counters.topic_bytes.read(), self.topic_bytes),
-            ("frames_live", |counters| counters.frames_live.read(), self.out.frames.live_frames() as u64),
-            ("frame_bytes_live", |counters| counters.frame_bytes_live.read(), self.out.frames.live_bytes()),
+            (
+                "frames_live",
+                |counters| counters.frames_live.read(),
+                self.publishes.look().frames.live_frames() as u64,
+            ),
+            (
+                "frame_bytes_live",
+                |counters| counters.frame_bytes_live.read(),
+                self.publishes.look().frames.live_bytes(),
+            ),
             (
                 "page_bytes_live",
                 |counters| counters.page_bytes_live.read(),
-                self.out.frames.pages.live_bytes(),
+                self.publishes.look().frames.pages.live_bytes(),
             ),
             ("assembly_bytes", |counters| counters.assembly_bytes.read(), self.assembly.used()),
             ("held_bytes", |counters| counters.held_bytes.read(), self.held_bytes as u64),

@@ -10,7 +10,7 @@ use crate::shard::{
 
 impl<D: Probe> Core<D> {
     pub(super) fn audit_outbox(&self, auditor: &mut Auditor) -> Result<(), String> {
-        let out = &self.out;
+        let out = self.publishes.look();
         out.audit_frames(auditor)?;
         out.audit_chains(auditor)?;
         out.audit_lists(auditor)?;
@@ -22,7 +22,8 @@ impl<D: Probe> Core<D> {
     }
 
     fn audit_flags(&self, slot: u32, auditor: &Auditor) -> Result<(), String> {
-        let queue = self.out.queue(slot);
+        let out = self.publishes.look();
+        let queue = out.queue(slot);
         let flags = queue.flags;
         let is = |flag| flags & flag != 0;
         ensure!(
@@ -35,7 +36,7 @@ impl<D: Probe> Core<D> {
         );
         ensure!(!is(BLOCKED) || is(LISTED), "slot {slot}: it is blocked and not in the blocked list");
         ensure!(
-            is(CONTROL) == self.out.controls.contains_key(&slot),
+            is(CONTROL) == out.controls.contains_key(&slot),
             "slot {slot}: its control flag and the controls disagree"
         );
         if is(DEAD) {
@@ -48,8 +49,7 @@ impl<D: Probe> Core<D> {
         }
         if is(BLOCKED) {
             let is_armed = self.driver.probe(slot).is_some_and(|probed| probed.wants_writable);
-            let is_retried =
-                auditor.has(slot, IN_STARVED) && (self.retry_ns.is_some() || self.out.has_dirty());
+            let is_retried = auditor.has(slot, IN_STARVED) && (self.retry_ns.is_some() || out.has_dirty());
             ensure!(
                 is_armed || is_retried,
                 "slot {slot}: it is blocked, and nothing will tell that its socket takes bytes again (missed re-arm)"
@@ -61,11 +61,12 @@ impl<D: Probe> Core<D> {
                 "slot {slot}: it has something to send, is not blocked, and nobody will flush it"
             );
         }
-        let is_response = queue.front().is_some_and(|id| self.out.frames.bytes(id).starts_with(b"HTTP/"));
+        let front = queue.front().map(|id| out.frames.frames_of(&id)[0]);
+        let is_response = front.is_some_and(|id| out.frames.bytes(id).starts_with(b"HTTP/"));
         ensure!(is(HEAD) == is_response, "slot {slot}: its head flag and the front of its queue disagree");
         // A response of a handshake is queued whatever the limits.
         if is(OPEN) && !is_response {
-            let limits = &self.out.limits;
+            let limits = &out.limits;
             ensure!(
                 queue.len() <= limits.queue_size,
                 "slot {slot}: {} frames are queued, over queue_size",
@@ -94,13 +95,14 @@ impl Outbox {
                 if let Some(count) = refs.get_mut(id.0 as usize) {
                     *count += 1;
                 }
-                self.frames.len_if_live(id)
+                self.frames.size_if_live(id)
             });
             blocks += held.map_err(|text| format!("slot {slot}: its queue {text}"))?;
             if !queue.is_empty() {
                 auditor.chains.push((queue.chain(), slot));
             }
         }
+        self.frames.audit_bundles(&mut auditor.refs)?;
         let in_use = self.pool.blocks_in_use();
         ensure!(blocks == in_use, "queues hold {blocks} blocks of ids, but {in_use} are in use");
         let response_bytes = self.frames.audit(&auditor.refs)?;
@@ -136,7 +138,13 @@ impl Outbox {
             return true;
         }
         let bytes = |ids: &mut dyn Iterator<Item = FrameId>, cursor: u32| {
-            let all: Vec<u8> = ids.flat_map(|id| self.frames.bytes(id).iter().copied()).collect();
+            let mut all = Vec::new();
+            ids.for_each(|id| {
+                self.frames
+                    .frames_of(&id)
+                    .iter()
+                    .for_each(|&id| all.extend_from_slice(self.frames.bytes(id)));
+            });
             all[cursor as usize..].to_vec()
         };
         bytes(&mut one.iter(&self.pool), one.cursor()) == bytes(&mut other.iter(&self.pool), other.cursor())

@@ -23,7 +23,7 @@ pub(crate) fn audit_server<'a, D: Probe + 'a, H: Handler>(
     ensure!(sockets == counted, "there are {sockets} connections, but {counted} are counted");
     audit_pending(shared, inbox_size)?;
 
-    let mut topics: Vec<_> = shards.flat_map(|shard| shard.core.topics.counters()).collect();
+    let mut topics: Vec<_> = shards.flat_map(|shard| shard.core.topics().counters()).collect();
     topics.sort_unstable_by(|one, other| one.0.cmp(other.0));
     let mut distinct = 0;
     for same in topics.chunk_by(|one, other| one.0 == other.0) {
@@ -43,9 +43,10 @@ pub(crate) fn memory_in_use<D: Probe, H: Handler>(shard: &Shard<D, H>) -> u64 {
     let core = &shard.core;
     let conns = core.conns.iter().map(|(_, conn)| conn);
     let early = conns.filter_map(|conn| conn.early.as_ref());
-    let queued: u64 = core.out.queues.iter().map(|queue| u64::from(queue.len())).sum();
-    core.out.frames.live_bytes()
-        + core.out.frames.pages.live_bytes()
+    let out = core.publishes.look();
+    let queued: u64 = out.queues.iter().map(|queue| u64::from(queue.len())).sum();
+    out.frames.live_bytes()
+        + out.frames.pages.live_bytes()
         + core.assembly.used()
         + core.driver.memory().fixed_bytes
         + core.held_bytes as u64

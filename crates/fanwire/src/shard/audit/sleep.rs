@@ -32,7 +32,7 @@ impl<D: Probe, H: Handler> Shard<D, H> {
         );
         let retry_ns = rest.before_ns + SEND_RETRY_NS;
         ensure!(
-            !core.out.has_starved() || rest.is_until(core.retry_ns.unwrap_or(0).min(retry_ns)),
+            !core.publishes.look().has_starved() || rest.is_until(core.retry_ns.unwrap_or(0).min(retry_ns)),
             "it sleeps, and nobody will try again what the kernel had no memory for"
         );
         Ok(())
@@ -42,7 +42,8 @@ impl<D: Probe, H: Handler> Shard<D, H> {
 impl<D: Probe> Core<D> {
     /// Whether a session has something to send, and its socket has not refused it.
     fn has_sendable(&self) -> bool {
-        self.out.dirty.iter().any(|&slot| self.out.queue(slot).flags & (BLOCKED | DEAD) == 0)
+        let out = self.publishes.look();
+        out.dirty.iter().any(|&slot| out.queue(slot).flags & (BLOCKED | DEAD) == 0)
     }
 }
 

@@ -6,11 +6,11 @@ use crate::shard::{Core, State, interest::InterestOwner, ops::subscription_bytes
 impl<D: Probe> Core<D> {
     pub(super) fn audit_topics(&self, auditor: &mut Auditor) -> Result<(), String> {
         let is_open = |slot: u32| self.conns.get(slot as usize).is_some_and(|conn| conn.state == State::Open);
-        self.topics.audit(is_open)?;
+        self.topics().audit(is_open)?;
         std::mem::swap(&mut auditor.places, &mut auditor.places_before);
         auditor.places.clear();
         let mut bytes = 0;
-        for (name, _, subscribers) in self.topics.counters() {
+        for (name, _, subscribers) in self.topics().counters() {
             ensure!(
                 name.len() <= self.options.topic_bytes_max as usize,
                 "topic {name:?} is over topic_bytes_max"
@@ -31,7 +31,7 @@ impl<D: Probe> Core<D> {
             "subscriptions take {bytes} bytes, over topic_memory_max"
         );
         for (slot, _) in &self.conns {
-            let count = u32::try_from(slot).map_or(0, |slot| self.topics.count_of(slot));
+            let count = u32::try_from(slot).map_or(0, |slot| self.topics().count_of(slot));
             let max = self.options.topics_per_session_max as usize;
             ensure!(count <= max, "slot {slot}: it has {count} topics, over topics_per_session_max");
         }

@@ -122,7 +122,7 @@ fn finds(what: &str, corrupt: impl FnOnce(&mut Core<SimDriver>)) {
 }
 
 fn flags(core: &mut Core<SimDriver>, slot: u32) -> &mut u8 {
-    &mut core.out.queues[slot as usize].flags
+    &mut core.out().queues[slot as usize].flags
 }
 
 #[test]
@@ -136,35 +136,35 @@ fn the_shard_to_be_corrupted_is_in_a_rich_state() {
         [Some(State::Closing), Some(State::Parked), Some(State::Head)]
     );
     assert_eq!([GONE, FREE].map(state), [Some(State::Gone), None]);
-    assert!(core.out.has_dirty() && core.out.is_blocked(BLOCKED_SLOT) && core.assembly.used() > 0);
+    assert!(core.out().has_dirty() && core.out().is_blocked(BLOCKED_SLOT) && core.assembly.used() > 0);
 }
 
 #[test]
 fn broken_queues_and_frames_are_found() {
     finds("counts 1 references, but queues hold 0", |core| {
         // As a policy would that forgets to release what it drops.
-        let frames = &core.out.frames;
-        core.out.queues[BLOCKED_SLOT as usize].drop_oldest(&mut core.out.pool, false, |id| frames.len(id));
+        let super::super::Outbox { queues, frames, pool, .. } = core.out();
+        queues[BLOCKED_SLOT as usize].drop_oldest(pool, false, |id| frames.len(id));
     });
-    finds("blocks of ids", |core| core.out.pool.leak_block());
+    finds("blocks of ids", |core| core.out().pool.leak_block());
     finds("missed re-arm", |core| {
         *flags(core, ASSEMBLING) |= BLOCKED | LISTED;
-        core.out.blocked.push(ASSEMBLING);
-        core.out.blocked_count += 1;
+        core.out().blocked.push(ASSEMBLING);
+        core.out().blocked_count += 1;
     });
-    finds("over queue_size", |core| core.out.limits.queue_size = 1);
-    finds("over queue_bytes", |core| core.out.limits.queue_bytes = 1);
-    finds("over frame_bytes_max", |core| core.out.limits.frame_bytes_max = 1);
+    finds("over queue_size", |core| core.out().limits.queue_size = 1);
+    finds("over queue_bytes", |core| core.out().limits.queue_bytes = 1);
+    finds("over frame_bytes_max", |core| core.out().limits.frame_bytes_max = 1);
 }
 
 #[test]
 fn equal_chains_with_other_content_are_found() {
     finds("not the same content", |core| {
         // As a partial write would that keeps the chain.
-        let id = core.out.queues[DIRTY_SLOT as usize].front().unwrap();
-        let frame_bytes = core.out.frames.len(id);
-        let mut one = super::super::queue::ChainMemo::new(id, frame_bytes);
-        let out = &mut core.out;
+        let id = core.out().queues[DIRTY_SLOT as usize].front().unwrap();
+        let frame_bytes = core.out().frames.len(id);
+        let mut one = super::super::queue::ChainMemo::new(id, (frame_bytes, 1));
+        let out = core.out();
         out.queues[DIRTY_SLOT as usize].push_published(&mut out.pool, &mut one);
         let (from, to) = (ASSEMBLING as usize, DIRTY_SLOT as usize);
         assert_eq!(out.queues[from].len() + 1, out.queues[to].len());
@@ -176,31 +176,31 @@ fn equal_chains_with_other_content_are_found() {
 
 #[test]
 fn broken_lists_and_flags_are_found() {
-    finds("dirty flag and the dirty list disagree", |core| core.out.dirty.clear());
-    finds("in the dirty list twice", |core| core.out.dirty.push_back(DIRTY_SLOT));
-    finds("others were put before them", |core| core.out.dirty.rotate_left(1));
+    finds("dirty flag and the dirty list disagree", |core| core.out().dirty.clear());
+    finds("in the dirty list twice", |core| core.out().dirty.push_back(DIRTY_SLOT));
+    finds("others were put before them", |core| core.out().dirty.rotate_left(1));
     finds("nobody will flush it", |core| {
         *flags(core, DIRTY_SLOT) &= !DIRTY;
-        core.out.dirty.retain(|&slot| slot != DIRTY_SLOT);
+        core.out().dirty.retain(|&slot| slot != DIRTY_SLOT);
     });
     finds("nobody will flush it", |core| *flags(core, CLOSING) |= FINISH);
-    finds("listed flag and the blocked list disagree", |core| core.out.blocked.clear());
-    finds("in the blocked list twice", |core| core.out.blocked.push(BLOCKED_SLOT));
+    finds("listed flag and the blocked list disagree", |core| core.out().blocked.clear());
+    finds("in the blocked list twice", |core| core.out().blocked.push(BLOCKED_SLOT));
     finds("not in the blocked list", |core| {
         *flags(core, BLOCKED_SLOT) &= !LISTED;
-        core.out.blocked.clear();
+        core.out().blocked.clear();
     });
-    finds("sessions are blocked, but 2 are counted", |core| core.out.blocked_count += 1);
+    finds("sessions are blocked, but 2 are counted", |core| core.out().blocked_count += 1);
     finds("control flag and the controls disagree", |core| *flags(core, ASSEMBLING) |= CONTROL);
     finds("it is dead and has", |core| *flags(core, BLOCKED_SLOT) |= DEAD);
     finds("it is dead with flags", |core| *flags(core, GONE) |= OPEN);
     finds("it is Closing with flags", |core| *flags(core, CLOSING) |= OPEN);
     finds("it is free, and its queue is not", |core| *flags(core, FREE) |= OPEN);
     finds("bytes of pongs wait", |core| {
-        core.out.pong(BLOCKED_SLOT, b"");
-        core.out.controls.get_mut(&BLOCKED_SLOT).unwrap().pongs = vec![0; 2_000];
+        core.out().pong(BLOCKED_SLOT, b"");
+        core.out().controls.get_mut(&BLOCKED_SLOT).unwrap().pongs = vec![0; 2_000];
     });
-    finds("still counts dropped frames", |core| core.out.dropped.extend([(FREE, 1)]));
+    finds("still counts dropped frames", |core| core.out().dropped.extend([(FREE, 1)]));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn broken_connections_are_found() {
         core.conns[ASSEMBLING as usize].early = Some(Box::default())
     });
     finds("on_close will run for it never", |core| core.conns[CLOSING as usize].awaits_hook = true);
-    finds("its sends go to generation", |core| core.out.generations[HEAD as usize] += 1);
+    finds("its sends go to generation", |core| core.out().generations[HEAD as usize] += 1);
     finds("its handles see state", |core| {
         let generation = core.conns[ASSEMBLING as usize].key.generation;
         core.side().handles.set(ASSEMBLING, generation, 3);
@@ -274,7 +274,10 @@ fn held_input_of_a_session_that_is_refused_is_given_up_at_once() {
 #[test]
 fn broken_tables_are_found() {
     finds("whose session is not open", |core| {
-        assert_ne!(core.topics.subscribe(HEAD, "t"), super::super::topics::Subscribed::Already)
+        assert_ne!(
+            core.publishes.now(&mut core.driver).topics.subscribe(HEAD, "t"),
+            super::super::topics::Subscribed::Already
+        )
     });
     finds("the interest filter counts 2 topics", |core| core.interest.add(core.shared.hasher.hash("t")));
     finds("subscriptions take", |core| core.topic_bytes += 1);
@@ -295,8 +298,8 @@ fn broken_tables_are_found() {
 fn what_a_turn_leaves_behind_is_found() {
     finds("receive buffers were not recycled", |core| core.driver.lose_buffer());
     finds("timers were fired and not handled", |core| core.fired.push((0, 0)));
-    finds("behind", |core| core.out.done.push(Default::default()));
-    finds("were not settled", |core| core.out.fail(CLOSING));
+    finds("behind", |core| core.out().done.push(Default::default()));
+    finds("were not settled", |core| core.out().fail(CLOSING));
     let mut world = World::new();
     world.server.shard(0).values[DIRTY_SLOT as usize] = None;
     assert!(world.server.audit().unwrap_err().to_string().contains("not all have a value"));
@@ -319,7 +322,7 @@ fn a_shard_that_sleeps_over_its_own_work_is_found() {
     }
     finds("due to be sent", |core| core.flush_due_ns = None);
     finds("slot 2, which is paused, may go on", |core| core.pause_for_later(ASSEMBLING));
-    finds("try again", |core| core.out.starve(ASSEMBLING));
+    finds("try again", |core| core.out().starve(ASSEMBLING));
     finds("on_close is to run", |core| {
         core.close_session(ASSEMBLING, CloseKind::Server, fanwire_ws::CloseCode::NORMAL, "");
     });

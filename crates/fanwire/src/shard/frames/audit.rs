@@ -9,10 +9,30 @@ impl FrameTable {
         self.entries.len()
     }
 
-    /// The length of a frame; 0 if it is not live.
-    pub(in crate::shard) fn len_if_live(&self, id: FrameId) -> u32 {
-        let frame = self.entries.get(id.0 as usize).and_then(|entry| entry.frame.as_ref());
-        frame.map_or(0, crate::frame::Frame::len)
+    /// Bytes and frames of a frame or bundle; 0 if it is not live.
+    pub(in crate::shard) fn size_if_live(&self, id: FrameId) -> (u32, u32) {
+        let is_live = self.entries.get(id.0 as usize).is_some_and(|entry| entry.refs > 0);
+        if is_live { self.size(id) } else { (0, 0) }
+    }
+
+    /// Checks the bundles, and adds the references that they hold to those of the queues.
+    pub(in crate::shard) fn audit_bundles(&self, refs: &mut [u32]) -> Result<(), String> {
+        for (id, bundle) in &self.bundles {
+            ensure!(self.is_bundle(*id), "bundle {} is a frame as well", id.0);
+            ensure!(refs[id.0 as usize] > 0, "bundle {} is kept, though no queue holds it", id.0);
+            let mut bytes = 0;
+            for frame in &bundle.frames {
+                bytes += self.size_if_live(*frame).0;
+                refs[frame.0 as usize] += 1;
+            }
+            ensure!(
+                bytes == bundle.bytes,
+                "bundle {} is {bytes} bytes long, but says {}",
+                id.0,
+                bundle.bytes
+            );
+        }
+        Ok(())
     }
 
     /// Checks the table against the references that the queues hold. Bytes of live frames that are responses of
@@ -39,12 +59,14 @@ impl FrameTable {
             "the table says {} live frames, but it is {count}",
             self.live_count
         );
+        bytes += self.bundles.values().map(|bundle| Self::bytes_of_bundle(bundle.frames.len())).sum::<u64>();
         ensure!(
             bytes == self.live_bytes,
             "live frames are {bytes} bytes, but the table says {}",
             self.live_bytes
         );
-        ensure!(self.free.len() + count == self.entries.len(), "places of frames are neither free nor used");
+        let used = count + self.bundles.len();
+        ensure!(self.free.len() + used == self.entries.len(), "places of frames are neither free nor used");
         let ordered = self.order.iter().filter(|&&(id, stamp)| is_live(&self.entries, id, stamp)).count();
         ensure!(ordered == count, "{count} frames are live, but {ordered} are in the age order");
         Ok(response_bytes)
@@ -58,7 +80,7 @@ impl FrameTable {
     ) -> Result<(), String> {
         let mut bytes: u64 = batches.map(PageRange::page_bytes).sum();
         for (id, range) in self.pages.frames() {
-            let (is, was) = (self.len_if_live(id), range.bytes);
+            let (is, was) = (self.size_if_live(id).0, range.bytes);
             ensure!(is == was, "pages have {was} bytes of frame {}, which is {is} long", id.0);
             bytes += range.page_bytes();
         }

@@ -20,7 +20,7 @@ use crate::{
         page_bytes,
     },
     frame::{Frame, Payload},
-    shard::{frames::FRAME_OVERHEAD_BYTES, parking::Parking},
+    shard::{fanout::Receivers, frames::FRAME_OVERHEAD_BYTES, parking::Parking},
 };
 
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ enum Op {
         bytes: usize,
         except: Option<u32>,
     },
-    /// The same, many times: queues fill, and grow into blocks.
+    /// Many publishes one after the other, which are queued as bundles: queues fill, and grow into blocks.
     Burst {
         mask: u8,
         count: u8,
@@ -186,7 +186,7 @@ impl World {
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Publish { mask, bytes, except } => self.publish(mask, bytes, except),
-            Op::Burst { mask, count } => (0..count).for_each(|_| self.publish(mask, 4, None)),
+            Op::Burst { mask, count } => self.burst(mask, count.into(), 4, None),
             Op::Send { slot, bytes } => {
                 let (id, frame) = self.frame(bytes);
                 let is_open = self.outbox.is_open(slot);
@@ -224,25 +224,43 @@ impl World {
     }
 
     fn publish(&mut self, mask: u8, bytes: usize, except: Option<u32>) {
-        let (id, frame) = self.frame(bytes);
-        let Some(frame_id) = self.outbox.admit(&mut self.driver, frame) else { return };
+        self.burst(mask, 1, bytes, except);
+    }
+
+    /// So many publishes, as a shard queues them: together, but for those whose memory others must make room for.
+    fn burst(&mut self, mask: u8, count: usize, bytes: usize, except: Option<u32>) {
+        let mut waiting = Vec::new();
+        for _ in 0..count {
+            let (id, frame) = self.frame(bytes);
+            if self.outbox.lacks_room(FrameTable::bytes_of(&frame)) {
+                self.deliver(&std::mem::take(&mut waiting), mask, except);
+            }
+            if let Some(frame_id) = self.outbox.admit(&mut self.driver, frame) {
+                waiting.push((id, frame_id));
+            }
+        }
+        self.deliver(&waiting, mask, except);
+    }
+
+    fn deliver(&mut self, frames: &[(u32, FrameId)], mask: u8, except: Option<u32>) {
         // Making room may have ended some of them.
         let open: Vec<u32> = (0..SLOTS).filter(|&slot| mask >> slot & 1 == 1).collect();
         for &slot in &open {
             if self.outbox.is_open(slot) && Some(slot) != except {
-                self.clients[slot as usize].promised.push(id);
+                self.clients[slot as usize].promised.extend(frames.iter().map(|(id, _)| id));
             }
         }
-        let start = open.len() / 2;
-        let count = self.outbox.deliver_to_all(&mut self.driver, frame_id, &open, start, except);
-        assert!(count <= open.len() as u64);
+        let to = Receivers { subscribers: &open, start: open.len() / 2, except };
+        let frames: Vec<FrameId> = frames.iter().map(|(_, id)| *id).collect();
+        let count = self.outbox.deliver_in_order(&mut self.driver, &frames, &to);
+        assert!(count <= (frames.len() * open.len()) as u64);
     }
 
     /// A frame of 6 bytes to these slots; how many have it queued.
     fn fan_out(&mut self, slots: &[u32], except: Option<u32>) -> u64 {
         let (_, frame) = self.frame(4);
         let id = self.outbox.admit(&mut self.driver, frame).expect("there is room for it");
-        self.outbox.deliver_to_all(&mut self.driver, id, slots, 0, except)
+        self.outbox.deliver_to_all(&mut self.driver, id, &Receivers { subscribers: slots, start: 0, except })
     }
 
     fn set_takes(&mut self, slot: u32, takes: Takes) {
@@ -321,7 +339,7 @@ impl World {
             assert_eq!(one.chain() == 0, one.is_empty());
             for other in &queues[..index] {
                 if one.chain() == other.chain() && one.chain() != 0 {
-                    assert!(one.iter(&self.outbox.pool).eq(other.iter(&self.outbox.pool)), "one chain");
+                    assert_eq!(self.frames_in(one), self.frames_in(other), "one chain");
                     assert_eq!((one.cursor(), other.cursor()), (0, 0), "nothing of it has been sent");
                 }
             }
@@ -351,21 +369,26 @@ impl World {
         }
     }
 
+    fn frames_in(&self, queue: &Queue) -> Vec<FrameId> {
+        let frames = &self.outbox.frames;
+        queue.iter(&self.outbox.pool).flat_map(|id| frames.frames_of(&id).to_vec()).collect()
+    }
+
     /// A frame is live as long as a queue holds it, and no longer.
     fn check_frames(&self) {
-        let held: BTreeSet<u32> = self
-            .outbox
-            .queues
-            .iter()
-            .flat_map(|queue| queue.iter(&self.outbox.pool))
-            .map(|id| id.0)
-            .collect();
+        let queues = &self.outbox.queues;
+        let ids = queues.iter().flat_map(|queue| queue.iter(&self.outbox.pool)).map(|id| id.0);
+        let bundles: BTreeSet<u32> = ids.filter(|&id| self.outbox.frames.is_bundle(FrameId(id))).collect();
+        let held: BTreeSet<u32> =
+            queues.iter().flat_map(|queue| self.frames_in(queue)).map(|id| id.0).collect();
+        let frames_of = |id: &u32| self.outbox.frames.frames_of(&FrameId(*id)).len();
+        let bundle_bytes: u64 = bundles.iter().map(|id| FrameTable::bytes_of_bundle(frames_of(id))).sum();
         assert_eq!(self.outbox.frames.live_frames(), held.len());
         let cost = |&id: &u32| u64::from(self.outbox.frames.len(FrameId(id))) + FRAME_OVERHEAD_BYTES;
         let live: u64 = held.iter().map(cost).sum();
-        assert_eq!(self.outbox.frames.live_bytes(), live);
+        assert_eq!(self.outbox.frames.live_bytes(), live + bundle_bytes);
         let page_bytes_live = self.outbox.frames.pages.live_bytes();
-        let live = live + page_bytes_live;
+        let live = live + bundle_bytes + page_bytes_live;
         let raw_bytes = u64::from(SLOTS) * (RAW_BYTES as u64 + FRAME_OVERHEAD_BYTES);
         let limit = u64::from(self.queue_size * FRAME_BYTES_EACH) + self.pages * page_bytes();
         assert!(live <= limit + raw_bytes, "the shard's memory");
@@ -378,8 +401,8 @@ impl World {
         let client = &self.clients[slot as usize];
         let mut received = ids(&client.stream);
         let queue = &self.outbox.queues[slot as usize];
-        let waiting = queue.iter(&self.outbox.pool).map(|id| id_of(self.outbox.frames.bytes(id)));
-        received.extend(waiting);
+        let waiting = self.frames_in(queue);
+        received.extend(waiting.iter().map(|&id| id_of(self.outbox.frames.bytes(id))));
         let mut promised = client.promised.iter();
         for id in &received {
             assert!(

@@ -4,15 +4,16 @@ use super::{BLOCK_IDS, BlockPool, CHAIN_EMPTY, INLINE_IDS, NONE, Queue};
 use crate::shard::frames::FrameId;
 
 impl Queue {
-    /// Checks the queue against the ids that it holds; `on_frame` is given each, oldest first, and answers its length.
+    /// Checks the queue against the ids that it holds; `on_id` is given each, oldest first, and answers its bytes
+    /// and frames.
     /// Blocks that it holds.
     pub(in crate::shard) fn audit(
         &self,
         pool: &BlockPool,
-        mut on_frame: impl FnMut(FrameId) -> u32,
+        mut on_id: impl FnMut(FrameId) -> (u32, u32),
     ) -> Result<usize, String> {
         ensure!(
-            self.inline_len <= INLINE_IDS && u32::from(self.inline_len) <= self.len,
+            self.inline_len <= INLINE_IDS && u32::from(self.inline_len) <= self.ids,
             "holds more ids than its length says"
         );
         ensure!(
@@ -22,19 +23,23 @@ impl Queue {
             self.len
         );
         if self.len == 0 {
+            ensure!(self.ids == 0, "is empty but holds {} ids", self.ids);
             ensure!(self.bytes == 0, "is empty but says that {} bytes wait", self.bytes);
             ensure!(self.cursor == 0, "is empty but has begun a frame");
             ensure!(self.block_first == NONE, "is empty but holds a block");
             return Ok(0);
         }
         ensure!(self.inline_len > 0, "has frames, but none of them inline");
-        let mut bytes = 0;
+        let (mut bytes, mut frames) = (0, 0);
         for (index, id) in self.iter(pool).enumerate() {
-            let frame_bytes = on_frame(id);
-            ensure!(frame_bytes > 0, "holds a frame that is not live");
-            ensure!(index > 0 || self.cursor < frame_bytes, "has sent more of its first frame than that has");
-            bytes += u64::from(frame_bytes);
+            let (id_bytes, id_frames) = on_id(id);
+            ensure!(id_bytes > 0, "holds a frame that is not live");
+            ensure!(index > 0 || self.cursor < id_bytes, "has sent more of its first frame than that has");
+            ensure!(index > 0 || self.cursor == 0 || id_frames == 1, "has begun a bundle");
+            bytes += u64::from(id_bytes);
+            frames += id_frames;
         }
+        ensure!(frames == self.len, "says that {} frames wait, but it is {frames}", self.len);
         bytes -= u64::from(self.cursor);
         ensure!(bytes == self.bytes, "says that {} bytes wait, but it is {bytes}", self.bytes);
         self.audit_blocks(pool)
@@ -82,16 +87,16 @@ mod tests {
     /// A queue of 50 frames of 10 bytes, 3 of which have left, and half of the next one.
     fn queue() -> (Queue, BlockPool) {
         let (mut queue, mut pool) = (Queue::new(), BlockPool::new());
-        (0..50).for_each(|id| queue.push_published(&mut pool, &mut ChainMemo::new(FrameId(id), 10)));
-        queue.advance(&mut pool, 35, |_| 10, |_| ());
+        (0..50).for_each(|id| queue.push_published(&mut pool, &mut ChainMemo::new(FrameId(id), (10, 1))));
+        queue.advance(&mut pool, 35, |_| (10, 1), |_| ());
         (queue, pool)
     }
 
     fn broken(corrupt: impl Fn(&mut Queue, &mut BlockPool)) -> String {
         let (mut queue, mut pool) = queue();
-        assert_eq!(queue.audit(&pool, |_| 10), Ok(pool.blocks_in_use()));
+        assert_eq!(queue.audit(&pool, |_| (10, 1)), Ok(pool.blocks_in_use()));
         corrupt(&mut queue, &mut pool);
-        queue.audit(&pool, |_| 10).unwrap_err()
+        queue.audit(&pool, |_| (10, 1)).unwrap_err()
     }
 
     #[test]
@@ -102,7 +107,8 @@ mod tests {
         assert!(broken(|queue, _| queue.chain = 0).contains("has chain 0"));
         assert!(broken(|queue, _| queue.block_last = queue.block_first).contains("number of blocks"));
         assert!(broken(|queue, _| queue.inline_len = 0).contains("none of them inline"));
-        assert!(broken(|queue, _| queue.len = 2).contains("more ids"));
+        assert!(broken(|queue, _| queue.ids = 2).contains("more ids"));
+        assert!(broken(|queue, _| queue.len += 1).contains("frames wait"));
         let emptied = |queue: &mut Queue, pool: &mut BlockPool| queue.clear(pool, |_| ());
         assert!(
             broken(|queue, pool| (emptied(queue, pool), queue.bytes = 1).1).contains("is empty but says")
@@ -113,6 +119,11 @@ mod tests {
                 .contains("a block")
         );
         let (queue, pool) = queue();
-        assert!(queue.audit(&pool, |id| if id.0 == 9 { 0 } else { 10 }).unwrap_err().contains("not live"));
+        assert!(
+            queue
+                .audit(&pool, |id| if id.0 == 9 { (0, 0) } else { (10, 1) })
+                .unwrap_err()
+                .contains("not live")
+        );
     }
 }

@@ -19,6 +19,12 @@ enum Op {
         bytes: u32,
         count: u8,
     },
+    /// So many publishes as one id.
+    Bundle {
+        mask: u16,
+        bytes: u32,
+        count: u8,
+    },
     Send {
         queue: usize,
         bytes: u32,
@@ -47,8 +53,10 @@ fn op() -> impl Strategy<Value = Op> {
     let mask = prop_oneof![Just(u16::MAX), Just(0x00ff), any::<u16>()];
     prop_oneof![
         6 => (mask.clone(), bytes.clone()).prop_map(|(mask, bytes)| Op::Publish { mask, bytes }),
-        1 => (mask, bytes.clone(), any::<u8>())
+        1 => (mask.clone(), bytes.clone(), any::<u8>())
             .prop_map(|(mask, bytes, count)| Op::Burst { mask, bytes, count }),
+        3 => (mask, bytes.clone(), 2..60u8)
+            .prop_map(|(mask, bytes, count)| Op::Bundle { mask, bytes, count }),
         2 => (queue.clone(), bytes).prop_map(|(queue, bytes)| Op::Send { queue, bytes }),
         4 => (queue.clone(), 0..=1_000u64).prop_map(|(queue, share)| Op::Advance { queue, share }),
         4 => queue.clone().prop_map(|queue| Op::Advance { queue, share: 1_000 }),
@@ -59,7 +67,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A queue, and what it should hold.
+/// A queue, and the frames that it should hold.
 #[derive(Default)]
 struct Pair {
     queue: Queue,
@@ -71,20 +79,48 @@ struct Pair {
 struct World {
     pool: BlockPool,
     pairs: [Pair; QUEUES],
-    /// Length of each frame; ids are not reused here.
+    /// Length of each frame, 0 for a bundle; ids are not reused here.
     lengths: Vec<u32>,
+    /// The frames of a bundle, of a frame only itself.
+    parts: Vec<Vec<FrameId>>,
 }
 
 impl World {
     fn frame(&mut self, bytes: u32) -> FrameId {
+        let id = FrameId(u32::try_from(self.lengths.len()).unwrap());
         self.lengths.push(bytes);
-        FrameId(u32::try_from(self.lengths.len() - 1).unwrap())
+        self.parts.push(vec![id]);
+        id
+    }
+
+    fn bundle(&mut self, frames: Vec<FrameId>) -> FrameId {
+        let id = self.frame(0);
+        self.parts[id.0 as usize] = frames;
+        id
+    }
+
+    fn frames(&self, queue: &Queue) -> Vec<FrameId> {
+        queue.iter(&self.pool).flat_map(|id| self.parts[id.0 as usize].clone()).collect()
+    }
+
+    /// As whoever owns the frames does it before one of them is dropped. The frames that were found to be sent.
+    fn take_apart(&mut self, index: usize) -> Vec<FrameId> {
+        let frames = self.frames(&self.pairs[index].queue);
+        let size = size_by(&self.lengths, &self.parts);
+        let mut done = Vec::new();
+        self.pairs[index].queue.take_apart(&mut self.pool, &frames, size, |id| done.push(id));
+        done
     }
 
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Publish { mask, bytes } => self.publish(mask, bytes),
             Op::Burst { mask, bytes, count } => (0..count).for_each(|_| self.publish(mask, bytes)),
+            Op::Bundle { mask, bytes, count } => {
+                let frames: Vec<_> = (0..count).map(|_| self.frame(bytes)).collect();
+                let id = self.bundle(frames);
+                self.push(mask, id);
+            }
             Op::Send { queue, bytes } => {
                 let id = self.frame(bytes);
                 self.pairs[queue].queue.push(&mut self.pool, id, bytes);
@@ -92,12 +128,14 @@ impl World {
             }
             Op::Advance { queue, share } => self.advance(queue, share),
             Op::PopFront { queue } => {
+                assert_eq!(self.take_apart(queue), []);
                 let Pair { queue, content, cursor } = &mut self.pairs[queue];
                 let bytes = content.front().map_or(0, |id| self.lengths[id.0 as usize]);
                 assert_eq!(queue.pop_front(&mut self.pool, bytes), content.pop_front());
                 *cursor = 0;
             }
             Op::DropOldest { queue, keeps_front } => {
+                assert_eq!(self.take_apart(queue), []);
                 let Pair { queue, content, cursor } = &mut self.pairs[queue];
                 let expected = content.remove(usize::from(keeps_front || *cursor > 0));
                 let dropped =
@@ -106,7 +144,10 @@ impl World {
             }
             Op::Clear { queue } => {
                 let Pair { queue, content, cursor } = &mut self.pairs[queue];
-                queue.clear(&mut self.pool, |id| assert_eq!(Some(id), content.pop_front()));
+                let parts = &self.parts;
+                queue.clear(&mut self.pool, |id| {
+                    parts[id.0 as usize].iter().for_each(|id| assert_eq!(Some(*id), content.pop_front()));
+                });
                 assert!(content.is_empty());
                 *cursor = 0;
             }
@@ -115,17 +156,21 @@ impl World {
 
     fn publish(&mut self, mask: u16, bytes: u32) {
         let id = self.frame(bytes);
-        let mut publish = ChainMemo::new(id, bytes);
+        self.push(mask, id);
+    }
+
+    fn push(&mut self, mask: u16, id: FrameId) {
+        let mut publish = ChainMemo::new(id, size_by(&self.lengths, &self.parts)(id));
         for (index, pair) in self.pairs.iter_mut().enumerate() {
             if mask >> index & 1 == 1 {
                 pair.queue.push_published(&mut self.pool, &mut publish);
-                pair.content.push_back(id);
+                pair.content.extend(&self.parts[id.0 as usize]);
             }
         }
     }
 
-    fn advance(&mut self, queue: usize, share: u64) {
-        let Pair { queue, content, cursor } = &mut self.pairs[queue];
+    fn advance(&mut self, index: usize, share: u64) {
+        let Pair { queue, content, cursor } = &mut self.pairs[index];
         let sent = queue.bytes() * share / 1_000;
         let mut left = sent;
         let mut done = Vec::new();
@@ -140,7 +185,12 @@ impl World {
             done.extend(content.pop_front());
         }
         let mut reported = Vec::new();
-        queue.advance(&mut self.pool, sent, |id| self.lengths[id.0 as usize], |id| reported.push(id));
+        let size = size_by(&self.lengths, &self.parts);
+        queue.advance(&mut self.pool, sent, size, |id| reported.extend(&self.parts[id.0 as usize]));
+        let is_in_bundle = |id: FrameId| self.parts[id.0 as usize].len() > 1;
+        if queue.cursor() > 0 && queue.front().is_some_and(is_in_bundle) {
+            reported.extend(self.take_apart(index));
+        }
         assert_eq!(reported, done);
     }
 
@@ -161,8 +211,10 @@ impl World {
     fn check_content(&self, pair: &Pair) {
         let queue = &pair.queue;
         let queued: u64 = pair.content.iter().map(|id| u64::from(self.lengths[id.0 as usize])).sum();
-        assert_eq!(queue.iter(&self.pool).collect::<VecDeque<_>>(), pair.content);
-        assert_eq!(queue.front(), pair.content.front().copied());
+        assert_eq!(VecDeque::from(self.frames(queue)), pair.content);
+        let front = queue.front().map(|id| self.parts[id.0 as usize][0]);
+        assert_eq!(front, pair.content.front().copied());
+        assert_eq!(queue.has_bundles(), queue.iter(&self.pool).count() < pair.content.len());
         assert_eq!(queue.len() as usize, pair.content.len());
         assert_eq!(queue.is_empty(), pair.content.is_empty());
         assert_eq!(queue.bytes(), queued - u64::from(pair.cursor));
@@ -180,6 +232,14 @@ impl World {
         if self.pairs.iter().all(|pair| pair.content.len() <= 1) {
             assert_eq!(self.pool.used_blocks(), 0);
         }
+    }
+}
+
+/// Bytes and frames of an id.
+fn size_by<'a>(lengths: &'a [u32], parts: &'a [Vec<FrameId>]) -> impl Fn(FrameId) -> (u32, u32) + 'a {
+    |id| {
+        let parts = &parts[id.0 as usize];
+        (parts.iter().map(|id| lengths[id.0 as usize]).sum(), u32::try_from(parts.len()).unwrap())
     }
 }
 
@@ -251,7 +311,7 @@ fn a_begun_frame_survives_drop_oldest() {
     }
     let queue = &mut world.pairs[0].queue;
     let frame_len = |id: FrameId| lengths[id.0 as usize];
-    queue.advance(&mut world.pool, 4, frame_len, |_| panic!("nothing is finished"));
+    queue.advance(&mut world.pool, 4, |id| (frame_len(id), 1), |_| panic!("nothing is finished"));
     assert_eq!(queue.drop_oldest(&mut world.pool, false, frame_len), Some(FrameId(1)));
     assert_eq!(queue.drop_oldest(&mut world.pool, false, frame_len), Some(FrameId(2)));
     assert_eq!(queue.drop_oldest(&mut world.pool, false, frame_len), None);
@@ -297,7 +357,7 @@ fn some_blocks_are_kept_for_the_next_storm() {
 fn more_sent_than_queued_panics() {
     let mut world = World::default();
     world.publish(1, 10);
-    world.pairs[0].queue.advance(&mut world.pool, 11, |_| 10, |_| {});
+    world.pairs[0].queue.advance(&mut world.pool, 11, |_| (10, 1), |_| {});
 }
 
 const QUEUES: usize = 16;

@@ -18,7 +18,7 @@ fn blocked(rig: &mut Rig) -> SimClient {
     client.send(&told("sub", ""));
     rig.settle();
     let data = format!("\"{}\"", "x".repeat(500));
-    while rig.core().out.queue(0).len() < 4 {
+    while rig.core().out().queue(0).len() < 4 {
         rig.server.publisher().publish("t", data.as_str()).unwrap();
         rig.settle();
     }

@@ -64,13 +64,13 @@ fn blocked(rig: &mut Rig, client: &mut SimClient, messages: u32) {
     let data = format!("\"{}\"", "x".repeat(64 - 2 - envelope_bytes));
     client.send(&told("sub", ""));
     rig.settle();
-    while rig.core().out.queue(0).len() < messages {
+    while rig.core().out().queue(0).len() < messages {
         rig.server.publisher().publish("t", data.as_str()).unwrap();
         rig.settle();
     }
-    assert!(rig.core().out.is_blocked(0));
+    assert!(rig.core().out().is_blocked(0));
     assert_eq!(
-        rig.core().out.queue(0).bytes(),
+        rig.core().out().queue(0).bytes(),
         u64::from(messages) * 64,
         "it is blocked between two messages"
     );
@@ -100,7 +100,7 @@ fn a_session_whose_socket_takes_bytes_is_read_whatever_its_queue() {
     let before = rig.stats().frames_queued;
     (0..4).for_each(|_| rig.server.publisher().publish("t", "1").unwrap());
     assert!(rig.server.run_until(STEPS_MAX, |server| server.stats().total.frames_queued == before + 4));
-    assert_eq!(rig.core().out.queue(0).len(), 4);
+    assert_eq!(rig.core().out().queue(0).len(), 4);
     assert!(!rig.core().is_half_full(0) && rig.core().may_resume(0));
 }
 

@@ -76,7 +76,7 @@ fn publishes_end_the_intake_of_a_tick_by_what_they_queue() {
 fn what_nobody_subscribes_to_needs_no_memory() {
     let mut rig = Rig::new(Options::default());
     let _client = rig.open(1 << 16);
-    rig.core().out.limits.frame_bytes_max = 10;
+    rig.core().out().limits.frame_bytes_max = 10;
     let (core, payload) = (rig.core(), crate::Payload::from("1"));
     assert_eq!(Ops::publish(core, None, "t", &payload), Ok(()));
     assert_eq!(core.counters().frames_refused_memory.read(), 0);

@@ -270,6 +270,7 @@ const ORDINARY: &[&str] = &[
     "messages_received",
     "message_bytes_received",
     "publishes",
+    "publishes_bundled",
     "frames_queued",
     "frames_sent",
     "bytes_sent",
