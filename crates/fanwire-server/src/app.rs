@@ -1,4 +1,4 @@
-//! The server's handler: topics by message, a page, a health check.
+//! The server's handler: topics by message, a page, whether it lives and is ready.
 //!
 //! In      `subscribe`, `unsubscribe`, `publish` and `ping` in the Json envelope; plain requests
 //! Out     `subscribed`, `unsubscribed`, `pong` and `error` to the sender; what is published, its bytes unchanged
@@ -12,24 +12,33 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
+    args::Args,
+    live::{Live, View},
     page::Page,
     problem::{Limits, Problem},
+    rules::Rules,
+    signals::Ending,
+    visitor::Visitor,
 };
 
 /// One shard's handler.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
-    client_publish: bool,
+    rules: View<Rules>,
+    /// Whether only this machine reaches the server.
+    is_local: bool,
     limits: Limits,
     page: Arc<Page>,
+    ending: Ending,
 }
 
 impl App {
-    pub(crate) fn new(path: &str, client_publish: bool, limits: Limits) -> Self {
-        Self { client_publish, limits, page: Arc::new(Page::new(path, client_publish)) }
+    pub(crate) fn new(args: &Args, is_local: bool, rules: &Live<Rules>, ending: Ending) -> Self {
+        let page = Arc::new(Page::new(&args.path));
+        Self { rules: View::new(rules.clone()), is_local, limits: args.limits(), page, ending }
     }
 
-    fn answer(&self, session: &mut Session<'_, ()>, message: &Message<'_>) -> Result<(), Problem> {
+    fn answer(&mut self, session: &mut Session<'_, Visitor>, message: &Message<'_>) -> Result<(), Problem> {
         match message.topic() {
             "subscribe" => self.subscribe(session, message.data()),
             "unsubscribe" => self.unsubscribe(session, message.data()),
@@ -39,7 +48,7 @@ impl App {
         }
     }
 
-    fn subscribe(&self, session: &mut Session<'_, ()>, data: &[u8]) -> Result<(), Problem> {
+    fn subscribe(&self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
         let TopicOnly { topic } = object("subscribe", TOPIC_FORM, data)?;
         self.check_name("subscribe", TOPIC_FORM, &topic)?;
         check_reserved(&topic)?;
@@ -48,15 +57,15 @@ impl App {
     }
 
     /// Succeeds also if there was no such subscription: there is none now.
-    fn unsubscribe(&self, session: &mut Session<'_, ()>, data: &[u8]) -> Result<(), Problem> {
+    fn unsubscribe(&self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
         let TopicOnly { topic } = object("unsubscribe", TOPIC_FORM, data)?;
         self.check_name("unsubscribe", TOPIC_FORM, &topic)?;
         session.unsubscribe(&topic);
         reply(session, "unsubscribed", json(&TopicOnly { topic }))
     }
 
-    fn publish(&self, session: &mut Session<'_, ()>, data: &[u8]) -> Result<(), Problem> {
-        if !self.client_publish {
+    fn publish(&mut self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
+        if !self.may_publish() {
             return Err(Problem::PublishDisabled);
         }
         let Publish { topic, data } = object("publish", PUBLISH_FORM, data)?;
@@ -64,6 +73,10 @@ impl App {
         check_reserved(&topic)?;
         let data = data.map_or("", RawValue::get);
         session.publish(&topic, data).map_err(|error| Problem::of_publish(error, self.limits))
+    }
+
+    fn may_publish(&mut self) -> bool {
+        self.rules.now().client_publish.unwrap_or(self.is_local)
     }
 
     /// The engine checks the length as well, but not of a topic that is only unsubscribed from, and that name goes
@@ -79,13 +92,13 @@ impl App {
 }
 
 impl Handler for App {
-    type Value = ();
+    type Value = Visitor;
 
-    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<()> {
-        Auth::accept(())
+    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<Visitor> {
+        Auth::accept(Visitor)
     }
 
-    fn on_message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn on_message(&mut self, session: &mut Session<'_, Visitor>, message: Message<'_>) {
         if let Err(problem) = self.answer(session, &message) {
             let data = json(&ErrorData { code: problem.code(), message: &problem.to_string() });
             // An answer that cannot be queued has closed the session or met its overflow policy, and is counted.
@@ -95,12 +108,22 @@ impl Handler for App {
 
     fn on_http(&mut self, request: &Request<'_>) -> Http {
         match (request.path(), request.method()) {
-            ("/", "GET" | "HEAD") => self.page.answer(request.header("Host")),
-            ("/healthz", "GET" | "HEAD") => Http::text(200, "ok").header("Cache-Control", "no-store"),
-            ("/" | "/healthz", _) => Http::text(405, "use GET\n").header("Allow", "GET, HEAD"),
+            ("/", "GET" | "HEAD") => {
+                let may_publish = self.may_publish();
+                self.page.answer(request.header("Host"), may_publish)
+            }
+            ("/healthz", "GET" | "HEAD") => uncached(Http::text(200, "ok")),
+            ("/readyz", "GET" | "HEAD") if self.ending.has_begun() => uncached(Http::text(503, "draining\n")),
+            ("/readyz", "GET" | "HEAD") => uncached(Http::text(200, "ready\n")),
+            ("/" | "/healthz" | "/readyz", _) => Http::text(405, "use GET\n").header("Allow", "GET, HEAD"),
             _ => Http::text(404, "not found\n"),
         }
     }
+}
+
+/// For whoever asks wants to know how it is now.
+fn uncached(http: Http) -> Http {
+    http.header("Cache-Control", "no-store")
 }
 
 /// The data of `subscribe`, `unsubscribe` and of their answers.
@@ -141,7 +164,7 @@ fn object<'a, T: Deserialize<'a>>(
 }
 
 fn reply<'p>(
-    session: &mut Session<'_, ()>,
+    session: &mut Session<'_, Visitor>,
     topic: &str,
     data: impl Into<Payload<'p>>,
 ) -> Result<(), Problem> {

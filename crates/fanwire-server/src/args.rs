@@ -1,19 +1,22 @@
 //! Arguments: what an operator may set, with units and defaults.
 //!
-//! In      the command line
+//! In      the command line, which `settings` has completed from the environment and the file
 //! Out     the engine's options, the limits that answers name, and what is the server's own
 //! Bounds  each value's form is checked here, its range by the engine
 //! Source  `fanwire::Options`, whose defaults these are
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
-use fanwire::{DriverChoice, Options, Overflow, Pinning};
-use tracing_subscriber::filter::LevelFilter;
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use fanwire::Options;
 
 use crate::{
+    choices::{Driver, LogFormat, OverflowPolicy, Pin},
+    forms::{parse_host, parse_listen, parse_number, parse_origin, parse_path},
     host::Hosts,
-    origin,
+    logs::parse_levels,
+    origin::Origins,
     problem::Limits,
     units::{parse_bytes, parse_bytes_u32, parse_duration, parse_duration_not_zero},
 };
@@ -22,19 +25,29 @@ use crate::{
 ///
 /// Clients send JSON: {"topic":"subscribe","data":{"topic":T}}, unsubscribe, publish
 /// {"topic":T,"data":ANY} and ping. Sizes are bytes, or carry KiB, MiB or GiB; times carry ms, s, m or h.
+///
+/// Each setting has a variable (FANWIRE_QUEUE_SIZE) and a key in the file (queue_size = 256) as well. Flags win over
+/// variables, variables over the file. SIGHUP reads the file anew.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version, disable_help_subcommand = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
     /// Address to listen on, as HOST:PORT; port 0 asks the system for a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_listen, help_heading = LISTENING)]
     pub(crate) listen: String,
 
-    /// Path of the WebSocket; `/` shows a page and `/healthz` says ok
+    /// Path of the WebSocket; `/` shows a page, `/healthz` and `/readyz` say ok
     #[arg(long, default_value = "/ws", value_parser = parse_path, help_heading = LISTENING)]
     pub(crate) path: String,
 
     /// Threads that serve; 0: as many as the process may use CPUs; at most 64
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = LISTENING)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_number::<u16>, help_heading = LISTENING)]
     pub(crate) shards: u16,
 
     /// How shards reach the kernel
@@ -54,7 +67,7 @@ pub(crate) struct Args {
     ///
     /// The default compares the Origin and Host headers. On loopback, Host must be a name of this machine as well, or
     /// one of `--host`; elsewhere name origins or hosts, for without them DNS rebinding passes.
-    #[arg(long, value_name = "ORIGIN", help_heading = CLIENTS)]
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin, help_heading = CLIENTS)]
     pub(crate) origin: Vec<String>,
 
     /// Names, besides those of loopback, under which pages reach this server, once for each; not asked for if origins
@@ -63,7 +76,8 @@ pub(crate) struct Args {
     pub(crate) host: Vec<String>,
 
     /// Refuse clients that send no Origin: all that are no browsers, as a rule
-    #[arg(long, help_heading = CLIENTS)]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false",
+        default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true, help_heading = CLIENTS)]
     pub(crate) require_origin: bool,
 
     /// Let clients publish [default: true if only this machine reaches the address]
@@ -73,7 +87,7 @@ pub(crate) struct Args {
     pub(crate) client_publish: Option<bool>,
 
     /// Topics that one session may be subscribed to
-    #[arg(long, value_name = "N", default_value_t = 1_024, help_heading = CLIENTS)]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_number::<u32>, help_heading = CLIENTS)]
     pub(crate) topics_per_session: u32,
 
     /// Length of a topic's name
@@ -81,7 +95,7 @@ pub(crate) struct Args {
     pub(crate) topic_bytes: u32,
 
     /// Messages that may wait for one client
-    #[arg(long, value_name = "N", default_value_t = 256, help_heading = LIMITS)]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = parse_number::<u32>, help_heading = LIMITS)]
     pub(crate) queue_size: u32,
 
     /// Bytes that may wait for one client
@@ -121,11 +135,11 @@ pub(crate) struct Args {
     pub(crate) topic_memory_max: u64,
 
     /// Clients at a time; the limit of open files may be lower
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, help_heading = LIMITS)]
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = parse_number::<u32>, help_heading = LIMITS)]
     pub(crate) sessions_max: u32,
 
     /// Handshakes at a time, in each shard
-    #[arg(long, value_name = "N", default_value_t = 1_024, help_heading = LIMITS)]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_number::<u32>, help_heading = LIMITS)]
     pub(crate) handshakes_max: u32,
 
     /// Between pings to a client; 0: none
@@ -152,9 +166,40 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = TIMES)]
     pub(crate) drain_timeout: Duration,
 
-    /// What is logged to stderr; nothing is logged per message
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
-    pub(crate) log: LogLevel,
+    /// After SIGINT or SIGTERM: how long to go on serving while `/readyz` says 503, so that a load balancer looks away
+    /// first
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration, help_heading = TIMES)]
+    pub(crate) drain_delay: Duration,
+
+    /// What is logged to stderr: off, error, warn, info, debug or trace, or levels by module, such as
+    /// info,fanwire::shard=debug; nothing is logged per message
+    #[arg(long, value_name = "LEVELS", default_value = "info", value_parser = parse_levels, help_heading = LOGS)]
+    pub(crate) log: String,
+
+    /// Form of the log's lines
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Human, help_heading = LOGS)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What to do in place of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Check the settings, or show them
+    #[command(subcommand)]
+    Config(ConfigTask),
+    /// Print completions for a shell
+    Completions {
+        /// Whose completions
+        shell: Shell,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigTask {
+    /// Check all settings without serving: exit code 0, or 2 and what is wrong
+    Check,
+    /// Print every setting, its value, where that comes from and its default, as a file that can be used
+    Print,
 }
 
 impl Args {
@@ -185,10 +230,10 @@ impl Args {
             .handshake_timeout(self.handshake_timeout)
             .close_timeout(self.close_timeout)
             .flush_delay(self.flush_delay);
-        self.with_origins(match &self.congestion_control {
+        match &self.congestion_control {
             Some(name) => options.congestion_control(name),
             None => options,
-        })
+        }
     }
 
     /// The limits that the server's answers name.
@@ -199,17 +244,32 @@ impl Args {
     /// Whether clients may publish on a server that listens there: as told, else only where nobody else's
     /// machine can reach it.
     pub(crate) fn may_publish(&self, address: IpAddr) -> bool {
-        self.client_publish.unwrap_or_else(|| address.to_canonical().is_loopback())
+        self.client_publish.unwrap_or_else(|| is_local(address))
     }
 
-    /// A server on loopback is open to every page that its user visits, so none named means same-origin, not all.
-    fn with_origins(&self, options: Options) -> Options {
-        if !self.origin.is_empty() {
-            return options.origins(&self.origin);
-        }
-        let (require_origin, hosts) = (self.require_origin, Hosts::new(&self.listen, &self.host));
-        options.check_origin(move |request| origin::is_same_or_absent(request, require_origin, &hosts))
+    /// Whether strangers may reach the server as it is set.
+    ///
+    /// # Errors
+    /// What to set.
+    pub(crate) fn check_exposure(&self) -> Result<(), String> {
+        Ok(())
     }
+
+    /// Which pages may connect. A server on loopback is open to every page that its user visits, so none named means
+    /// same-origin, not all.
+    pub(crate) fn origins(&self) -> Origins {
+        Origins::new(&self.origin, self.require_origin, Hosts::new(&self.listen, &self.host))
+    }
+}
+
+/// Whether only this machine reaches the address.
+pub(crate) fn is_local(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// The flag of an option of the engine.
+pub(crate) fn flag_of(option: &str) -> Option<&'static str> {
+    FLAGS.iter().find(|(known, _)| *known == option).map(|(_, flag)| *flag)
 }
 
 /// A message of the engine with flags in place of its options' names.
@@ -220,7 +280,7 @@ pub(crate) fn in_flags(text: &str) -> String {
     while let Some(start) = rest.find(is_name) {
         let end = rest[start..].find(|c| !is_name(c)).map_or(rest.len(), |length| start + length);
         let word = &rest[start..end];
-        let flag = FLAGS.iter().find(|(option, _)| *option == word).map(|(_, flag)| *flag);
+        let flag = flag_of(word);
         // A word of one part may be just that.
         let flag = flag.filter(|_| word.contains('_') || start + shown.len() == 0);
         shown += &rest[..start];
@@ -228,124 +288,6 @@ pub(crate) fn in_flags(text: &str) -> String {
         rest = &rest[end..];
     }
     shown + rest
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Driver {
-    /// io_uring where it works, else epoll
-    Auto,
-    /// io_uring, or an error
-    Uring,
-    /// epoll
-    Epoll,
-}
-
-impl From<Driver> for DriverChoice {
-    fn from(driver: Driver) -> Self {
-        match driver {
-            Driver::Auto => Self::Auto,
-            Driver::Uring => Self::Uring,
-            Driver::Epoll => Self::Epoll,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Pin {
-    /// if there are exactly as many CPUs as shards
-    Auto,
-    /// round and round over the CPUs of the process
-    On,
-    /// never
-    Off,
-}
-
-impl From<Pin> for Pinning {
-    fn from(pin: Pin) -> Self {
-        match pin {
-            Pin::Auto => Self::Auto,
-            Pin::On => Self::On,
-            Pin::Off => Self::Off,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OverflowPolicy {
-    /// it is closed with 1013 and may connect again
-    Close,
-    /// it misses the newest message
-    DropNewest,
-    /// it misses the oldest message
-    DropOldest,
-}
-
-impl OverflowPolicy {
-    pub(crate) fn effect(self) -> &'static str {
-        match self {
-            Self::Close => "closed with 1013",
-            Self::DropNewest => "skipped: it misses the newest message",
-            Self::DropOldest => "skipped: it misses the oldest message",
-        }
-    }
-}
-
-impl From<OverflowPolicy> for Overflow {
-    fn from(policy: OverflowPolicy) -> Self {
-        match policy {
-            OverflowPolicy::Close => Self::Close,
-            OverflowPolicy::DropNewest => Self::DropNewest,
-            OverflowPolicy::DropOldest => Self::DropOldest,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<LogLevel> for LevelFilter {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Off => Self::OFF,
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
-}
-
-fn parse_listen(text: &str) -> Result<String, String> {
-    let is_address =
-        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if is_address { Ok(text.to_owned()) } else { Err("give HOST:PORT, such as 127.0.0.1:8080".to_owned()) }
-}
-
-/// Letters of RFC 3986's paths, less the quotation mark: the path is printed within a command line to try.
-fn parse_path(text: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&()*+,;=:@".contains(&byte);
-    if text.starts_with('/') && text.bytes().all(is_plain) {
-        return Ok(text.to_owned());
-    }
-    Err("must start with / and hold nothing but letters, digits and -._~%!$&()*+,;=:@/".to_owned())
-}
-
-fn parse_host(text: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_name = !text.is_empty() && text.bytes().all(is_plain);
-    if is_name {
-        Ok(text.to_owned())
-    } else {
-        Err("give a name without scheme and port, such as chat.example".to_owned())
-    }
 }
 
 /// The engine's options and their flags.
@@ -382,10 +324,12 @@ const LISTENING: &str = "Listening";
 const CLIENTS: &str = "What clients may do";
 const LIMITS: &str = "Limits";
 const TIMES: &str = "Times";
+const LOGS: &str = "Logs";
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use fanwire::{DriverChoice, Overflow, Pinning};
 
     use super::*;
 
@@ -487,6 +431,9 @@ mod tests {
             "--close-timeout=0",
             "--overflow=drop",
             "--log=inof",
+            "--log=fanwire=loud",
+            "--origin=chat.example",
+            "--queue-size=many",
             "--client-publish=perhaps",
             "--host=http://chat.example",
             "--host=chat.example:80",

@@ -1,78 +1,132 @@
 //! The standalone server: one binary that needs no configuration and nothing beside it.
 //!
-//! In      the command line, signals
-//! Out     a server until it is told to stop; exit code 0 after a drain, 1 if it could not start, 2 for arguments
+//! In      the command line, the environment, a file of settings, signals
+//! Out     a server until it is told to stop; exit code 0 after a drain, 1 if it could not start, 2 for settings
 //!         that cannot be, 101 if a shard has panicked, 128 and the signal's number if a second signal stopped it
-//! Bounds  as set on the command line
-//! Source  docs/protocol.md
+//! Bounds  as set
+//! Source  docs/protocol.md, docs/configuration.md
 
 mod app;
 mod args;
+mod choices;
+mod forms;
 mod host;
+mod live;
+mod logs;
+mod notify;
 mod origin;
 mod page;
 mod problem;
+mod reload;
 mod report;
+mod rules;
+mod settings;
 mod signals;
 mod units;
+mod visitor;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::Parser as _;
+use clap::CommandFactory as _;
 use fanwire::{Error, Server};
 
 use crate::{
     app::App,
-    args::{Args, in_flags},
-    signals::Signals,
+    args::{Args, ConfigTask, Task, is_local},
+    choices::LogFormat,
+    live::Live,
+    logs::Logs,
+    reload::Reload,
+    rules::Rules,
+    settings::{Settings, Trouble},
+    signals::{Ending, Signals, Watched},
 };
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(args.log)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // It would tell of a line that could not be written by writing another one, and panic if that fails too.
-        .log_internal_errors(false)
-        .init();
-    match serve(&args) {
-        Ok(code) => code,
-        Err(Failure::Arguments(text)) => fail(&text, 2),
-        Err(Failure::Start(text)) => fail(&text, 1),
+    let line: Vec<OsString> = env::args_os().collect();
+    let settings = match Settings::read(&line, env::vars_os()) {
+        Ok(settings) => settings,
+        Err(Trouble::CommandLine(error)) => {
+            // If nobody reads it, the code still tells.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+        Err(Trouble::Wrong(wrong)) => return fail(&wrong.join("\nerror: "), 2),
+    };
+    match &settings.args.task {
+        None => run(line, settings),
+        Some(Task::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), env!("CARGO_BIN_NAME"), &mut script);
+            say(&script)
+        }
+        Some(Task::Config(ConfigTask::Print)) => say(settings::printed(&settings).as_bytes()),
+        Some(Task::Config(ConfigTask::Check)) => match reload::check(&settings) {
+            Ok(()) => say(b"the settings are in order\n"),
+            Err(wrong) => fail(&wrong, 2),
+        },
     }
 }
 
+/// Serves, and says how it ended.
+fn run(line: Vec<OsString>, settings: Settings) -> ExitCode {
+    let (form, logs) = (settings.args.log_format, Logs::begin(&settings.args.log, settings.args.log_format));
+    let (text, code) = match serve(line, settings, logs) {
+        Ok(code) => return code,
+        Err(Failure::Settings(text)) => (text, 2),
+        Err(Failure::Start(text)) => (text, 1),
+    };
+    // Whoever reads JSON reads nothing else.
+    if form == LogFormat::Json {
+        tracing::error!("{text}");
+        return ExitCode::from(code);
+    }
+    fail(&text, code)
+}
+
 /// Serves until a signal has ended it.
-fn serve(args: &Args) -> Result<ExitCode, Failure> {
+fn serve(line: Vec<OsString>, settings: Settings, logs: Logs) -> Result<ExitCode, Failure> {
     let signals = Signals::new().map_err(|error| Failure::Start(format!("cannot catch signals: {error}")))?;
-    let server = Server::bind_with(&*args.listen, args.options())?;
-    let app = App::new(&args.path, args.may_publish(server.address().ip()), args.limits());
-    let running = Arc::new(server.start(|_| app.clone())?);
+    let args = settings.args.clone();
+    args.check_exposure().map_err(Failure::Settings)?;
+    let rules = Live::new(Rules::new(&args).map_err(Failure::Settings)?);
+    let origins = rules.clone();
+    let options = args.options().check_origin(move |request| origins.load().origins.allow(request));
+    let refused = |error: Error| match error {
+        Error::Option { .. } => Failure::Settings(reload::refusal(&error, &settings)),
+        error => Failure::Start(error.to_string()),
+    };
+    let server = Server::bind_with(&*args.listen, options).map_err(refused)?;
+    let ending = Ending::default();
+    let app = App::new(&args, is_local(server.address().ip()), &rules, ending.clone());
+    let running = Arc::new(server.start(|_| app.clone()).map_err(refused)?);
+    let (drain_delay, drain_timeout) = (args.drain_delay, args.drain_timeout);
+    let reload = Reload::new(line, settings, rules, logs);
     let stopped = signals
-        .watch(running.clone(), args.drain_timeout)
+        .watch(Watched { running: running.clone(), reload, ending, drain_delay, drain_timeout })
         .map_err(|error| Failure::Start(format!("cannot start a thread: {error}")))?;
-    report::started(args, &running);
+    report::started(&args, &running);
+    notify::notify("READY=1");
     report::ended(running.wait());
     Ok(stopped.signal().map_or(ExitCode::SUCCESS, code_of))
 }
 
 /// Why there is no server.
 enum Failure {
-    Arguments(String),
+    Settings(String),
     Start(String),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Option { option, advice } => Self::Arguments(in_flags(&format!("{option}: {advice}"))),
-            error => Self::Start(error.to_string()),
-        }
+fn say(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -1,6 +1,6 @@
-//! Same origin: whether a request comes from a page of the very host that it asks.
+//! Origins: whether a request comes from a page that may connect, by default one of the very host that it asks.
 //!
-//! In      the Origin and Host headers of a request
+//! In      the Origin and Host headers of a request; the origins that an operator names
 //! Out     yes or no
 //! Bounds  none beyond the head's
 //! Source  RFC 6454 section 6.1, RFC 6455 section 10.2, RFC 7230 section 5.4
@@ -11,16 +11,77 @@ use fanwire::Request;
 
 use crate::host::Hosts;
 
-/// Whether the request comes from a page of its own host, which is one of ours, or from what is no browser: without
-/// an Origin, unless it is `required`.
-pub(crate) fn is_same_or_absent(request: &Request<'_>, required: bool, hosts: &Hosts) -> bool {
-    let mut origins = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
-    match (origins.next(), origins.next()) {
-        (None, _) => !required,
-        (Some((_, origin)), None) => std::str::from_utf8(origin)
-            .is_ok_and(|origin| request.header("Host").is_some_and(|host| is_own(origin, host, hosts))),
-        // Whoever reads the first one and whoever reads the last would not agree.
-        (Some(_), Some(_)) => false,
+/// Which pages may connect.
+#[derive(Clone, Debug)]
+pub(crate) struct Origins {
+    /// None: pages of the host that the request asks for.
+    named: Vec<Origin>,
+    /// `*` is among the names.
+    all: bool,
+    required: bool,
+    hosts: Hosts,
+}
+
+impl Origins {
+    /// `named` are origins as [`Origin::parse`] reads them, or `*`.
+    pub(crate) fn new(named: &[String], required: bool, hosts: Hosts) -> Self {
+        let all = named.iter().any(|one| one == "*");
+        Self { named: named.iter().filter_map(|one| Origin::parse(one)).collect(), all, required, hosts }
+    }
+
+    /// Whether the request comes from such a page, or from what is no browser: without an Origin, unless it is
+    /// required.
+    pub(crate) fn allow(&self, request: &Request<'_>) -> bool {
+        let mut origins = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
+        match (origins.next(), origins.next()) {
+            (None, _) => !self.required,
+            (Some((_, origin)), None) => {
+                std::str::from_utf8(origin).is_ok_and(|origin| self.allows(origin, request.header("Host")))
+            }
+            // Whoever reads the first one and whoever reads the last would not agree.
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+        if self.all {
+            return true;
+        }
+        if self.named.is_empty() {
+            return host.is_some_and(|host| is_own(origin, host, &self.hosts));
+        }
+        Origin::parse(origin).is_some_and(|origin| self.named.contains(&origin))
+    }
+}
+
+/// Scheme, host and port; equal if a browser would call them the same origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// `scheme://host[:port]`, nothing behind it. `null` and everything else are `None`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = match authority.rsplit_once(':') {
+            // The colons inside of an IPv6 address are no separators.
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
+            _ => (authority, None),
+        };
+        if scheme.is_empty() || host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+            return None;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let port = port.or(match scheme.as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        });
+        Some(Self { scheme, host: host.to_ascii_lowercase(), port })
     }
 }
 
@@ -84,6 +145,21 @@ mod tests {
         assert!(is_same("http://example.com:80", "example.com"));
         assert!(!is_same("https://example.com", "example.com:80"));
         assert!(!is_same("http://example.com:443", "example.com"));
+    }
+
+    #[test]
+    fn named_origins_are_compared_by_scheme_host_and_port() {
+        let allows = |named: &str, origin: &str| {
+            Origins::new(&[named.to_owned()], false, Hosts::new("127.0.0.1:80", &[])).allows(origin, None)
+        };
+        assert!(allows("HTTPS://example.com:443", "https://Example.com"));
+        assert!(allows("http://[::1]", "http://[::1]:80"));
+        assert!(allows("*", "null"));
+        for other in
+            ["http://example.com", "https://example.com:8443", "https://example.com.evil.org", "null", ""]
+        {
+            assert!(!allows("https://example.com", other), "{other}");
+        }
     }
 
     #[test]

@@ -7,32 +7,35 @@
 
 use fanwire::Http;
 
-/// The page, all but its nonce filled in.
+/// The page, all but its nonce and the permission to publish filled in.
 #[derive(Debug)]
 pub(crate) struct Page {
     html: String,
 }
 
 impl Page {
-    pub(crate) fn new(path: &str, client_publish: bool) -> Self {
-        let publish = if client_publish { "true" } else { "false" };
-        let html = TEMPLATE.replace("{{PATH}}", &escape(path)).replace("{{PUBLISH}}", publish);
-        Self { html }
+    pub(crate) fn new(path: &str) -> Self {
+        Self { html: TEMPLATE.replace("{{PATH}}", &escape(path)) }
     }
 
     /// `host` is the request's own Host header.
-    pub(crate) fn answer(&self, host: Option<&str>) -> Http {
+    pub(crate) fn answer(&self, host: Option<&str>, client_publish: bool) -> Http {
         let mut bits = [0; 16];
         if getrandom::fill(&mut bits).is_err() {
             return Http::text(500, "the system gives no random numbers\n");
         }
         let nonce = format!("{:032x}", u128::from_be_bytes(bits));
-        Http::html(self.html.replace("{{NONCE}}", &nonce))
+        Http::html(self.filled(&nonce, client_publish))
             .header("Content-Security-Policy", policy(&nonce, host))
             .header("X-Content-Type-Options", "nosniff")
             .header("Referrer-Policy", "no-referrer")
             .header("Cross-Origin-Opener-Policy", "same-origin")
             .header("Cache-Control", "no-store")
+    }
+
+    fn filled(&self, nonce: &str, client_publish: bool) -> String {
+        let publish = if client_publish { "true" } else { "false" };
+        self.html.replace("{{NONCE}}", nonce).replace("{{PUBLISH}}", publish)
     }
 }
 
@@ -63,15 +66,15 @@ mod tests {
 
     #[test]
     fn every_placeholder_is_filled() {
-        let page = Page::new("/a\"b&c", true);
-        assert!(page.html.contains(r#"data-path="/a&quot;b&amp;c" data-publish="true""#));
-        assert!(Page::new("/ws", false).html.contains(r#"data-publish="false""#));
-        assert!(!page.html.replace("{{NONCE}}", "").contains("{{"));
+        let html = Page::new("/a\"b&c").filled("n", true);
+        assert!(html.contains(r#"data-path="/a&quot;b&amp;c" data-publish="true""#));
+        assert!(Page::new("/ws").filled("n", false).contains(r#"data-publish="false""#));
+        assert!(!html.contains("{{"));
     }
 
     #[test]
     fn script_and_style_carry_the_nonce_and_nothing_is_loaded() {
-        let html = Page::new("/ws", true).html;
+        let html = Page::new("/ws").html;
         assert_eq!(html.matches(r#" nonce="{{NONCE}}""#).count(), 2);
         assert_eq!(html.matches("<script").count() + html.matches("<style").count(), 2);
         // Handlers and styles in attributes would be blocked by the policy.

@@ -14,10 +14,10 @@ use std::{
 use fanwire::{DrainReport, Running};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{args::Args, units::show_bytes};
+use crate::{args::Args, units::show_bytes, visitor::Visitor};
 
 /// Says that the server serves. `listening on ws://ADDR/PATH` is a line of its own, for programs that wait for it.
-pub(crate) fn started(args: &Args, running: &Running<()>) {
+pub(crate) fn started(args: &Args, running: &Running<Visitor>) {
     let address = running.address();
     let mut lines = vec![
         format!("fanwire-server {}", env!("CARGO_PKG_VERSION")),
@@ -37,7 +37,12 @@ pub(crate) fn started(args: &Args, running: &Running<()>) {
     print(&lines);
 }
 
-/// Says that a signal has come.
+/// Says that a signal has come, and that there is time before the drain.
+pub(crate) fn ending(delay: Duration) {
+    print(&[format!("/readyz says 503; serving for {delay:?} more; a second signal stops at once")]);
+}
+
+/// Says that the drain begins.
 pub(crate) fn draining(sessions: u64, deadline: Duration) {
     print(&[format!("draining {sessions} sessions within {deadline:?}; a second signal stops at once")]);
 }

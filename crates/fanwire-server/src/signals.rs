@@ -1,7 +1,7 @@
-//! Signals: SIGINT and SIGTERM end the server, gently at first.
+//! Signals: SIGINT and SIGTERM end the server, gently at first; SIGHUP reads the settings anew.
 //!
 //! In      signals
-//! Out     a drain at the first one, a stop at the second, and which of them it was
+//! Out     a reload; a drain at the first signal to end, a stop at the second, and which of them it was
 //! Bounds  two threads, one of them only while draining
 //! Source  signal(7)
 
@@ -9,7 +9,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     thread,
     time::Duration,
@@ -17,11 +17,11 @@ use std::{
 
 use fanwire::Running;
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals as Incoming,
 };
 
-use crate::report;
+use crate::{notify::notify, reload::Reload, report, visitor::Visitor};
 
 /// Signals that wait to be handled: from here on none kills the process by itself.
 pub(crate) struct Signals(Incoming);
@@ -32,19 +32,38 @@ impl Signals {
     /// # Errors
     /// If the system refuses the handlers or the pipe they need.
     pub(crate) fn new() -> io::Result<Self> {
-        Incoming::new([SIGINT, SIGTERM]).map(Self)
+        Incoming::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
     }
 
     /// Handles them in a thread of its own.
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub(crate) fn watch(self, running: Arc<Running<()>>, drain_timeout: Duration) -> io::Result<Stopped> {
+    pub(crate) fn watch(self, watched: Watched) -> io::Result<Stopped> {
         let stopped = Stopped::default();
         let seen = stopped.clone();
         let name = "signals".to_owned();
-        thread::Builder::new().name(name).spawn(move || watch(self.0, &running, drain_timeout, &seen))?;
+        thread::Builder::new().name(name).spawn(move || watch(self.0, watched, &seen))?;
         Ok(stopped)
+    }
+}
+
+/// What signals act on.
+pub(crate) struct Watched {
+    pub(crate) running: Arc<Running<Visitor>>,
+    pub(crate) reload: Reload,
+    pub(crate) ending: Ending,
+    pub(crate) drain_delay: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Whether the server has been told to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -59,22 +78,34 @@ impl Stopped {
     }
 }
 
-fn watch(mut incoming: Incoming, running: &Arc<Running<()>>, drain_timeout: Duration, stopped: &Stopped) {
+fn watch(mut incoming: Incoming, mut watched: Watched, stopped: &Stopped) {
     let mut signals = incoming.forever();
-    if signals.next().is_none() {
-        return;
+    loop {
+        match signals.next() {
+            Some(SIGHUP) => watched.reload.run(),
+            Some(_) => break,
+            None => return,
+        }
     }
-    report::draining(running.publisher().session_count(), drain_timeout);
+    watched.ending.0.store(true, Ordering::Release);
+    notify("STOPPING=1");
+    let Watched { running, drain_delay, drain_timeout, .. } = watched;
     let draining = running.clone();
     // `drain` returns at its end only, and the next signal must be heard meanwhile.
     let drain = move || {
+        if !drain_delay.is_zero() {
+            report::ending(drain_delay);
+            thread::sleep(drain_delay);
+        }
+        report::draining(draining.publisher().session_count(), drain_timeout);
         draining.drain(drain_timeout);
     };
     if thread::Builder::new().name("drain".to_owned()).spawn(drain).is_err() {
         running.shutdown();
         return;
     }
-    if let Some(signal) = signals.next() {
+    // Nothing is reloaded any more.
+    if let Some(signal) = signals.find(|signal| *signal != SIGHUP) {
         stopped.0.store(signal, Ordering::SeqCst);
         running.shutdown();
     }

@@ -8,6 +8,8 @@
 
 mod client;
 mod process;
+mod running;
+mod settings;
 
 use std::{
     collections::BTreeSet,

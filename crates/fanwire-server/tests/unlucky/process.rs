@@ -6,7 +6,7 @@
 //! Source  proc(5)
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -52,12 +52,15 @@ impl Process {
         let server = command("127.0.0.1:0", setup, arguments);
         shell.args(["-c", &format!(r#"ulimit -n {files} && exec "$0" "$@""#)]);
         shell.arg(server.get_program()).args(server.get_args());
+        server.get_envs().filter(|(_, value)| value.is_none()).for_each(|(name, _)| {
+            shell.env_remove(name);
+        });
         Self::spawn(&mut shell, true)
     }
 
     /// A test of this binary that is a server, told its driver by the environment.
     pub(crate) fn spawn_test(name: &str, driver: &str) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "--nocapture", name]).env(crate::shard_death::MARK, driver);
         Self::spawn(&mut command, true)
     }
@@ -197,6 +200,10 @@ impl Drop for Process {
 /// The server's command line.
 fn command(listen: &str, setup: Setup, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanwire-server"));
+    // What stands in the environment of the tests is no setting of theirs.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FANWIRE_")) {
+        command.env_remove(name);
+    }
     let shards = setup.shards.to_string();
     command.args(["--listen", listen, "--driver", setup.driver, "--shards", &shards]).args(arguments);
     command

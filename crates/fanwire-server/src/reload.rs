@@ -1,0 +1,115 @@
+//! Reloading: what SIGHUP changes while the server runs.
+//!
+//! In      the settings as the command line, the environment and the file say them now
+//! Out     new rules and levels, a line for each setting that has changed, or one that says why all stays
+//! Bounds  as reading them at the start
+//! Source  docs/configuration.md
+
+use std::{env, ffi::OsString};
+
+use fanwire::{Error, Server};
+
+use crate::{
+    args::{flag_of, in_flags},
+    live::Live,
+    logs::Logs,
+    rules::Rules,
+    settings::{Row, Settings, Source, Trouble},
+};
+
+/// All that is needed to do it again.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    line: Vec<OsString>,
+    /// As they are in force: those that need a restart are of the start.
+    settings: Settings,
+    rules: Live<Rules>,
+    logs: Logs,
+}
+
+impl Reload {
+    pub(crate) fn new(line: Vec<OsString>, settings: Settings, rules: Live<Rules>, logs: Logs) -> Self {
+        Self { line, settings, rules, logs }
+    }
+
+    /// Does it. What cannot be read changes nothing.
+    pub(crate) fn run(&mut self) {
+        match read(&self.line).and_then(|settings| self.take(settings)) {
+            Ok(0) => tracing::info!("read the settings anew: none has changed"),
+            Ok(changed) => tracing::info!("read the settings anew: {changed} changed"),
+            Err(wrong) => tracing::error!("the settings stay as they were: {wrong}"),
+        }
+    }
+
+    fn take(&mut self, mut new: Settings) -> Result<usize, String> {
+        check(&new)?;
+        let restart: Vec<_> = new.rows.iter().filter(|row| !RELOADED.contains(&&*row.key)).collect();
+        let asked = restart.iter().filter(|row| self.in_force(row).is_some_and(|old| old.texts != row.texts));
+        for row in asked {
+            let old = self.in_force(row).map(shown).unwrap_or_default();
+            tracing::warn!(
+                "{} is {} now ({}) and stays {old} until a restart",
+                row.key,
+                shown(row),
+                row.source
+            );
+        }
+        // Rules are made of settings that need a restart as well: those in force count.
+        new.args.listen.clone_from(&self.settings.args.listen);
+        self.rules.replace(Rules::new(&new.args)?);
+        self.logs.set(&new.args.log);
+        let mut changed = 0;
+        for row in new.rows.into_iter().filter(|row| RELOADED.contains(&&*row.key)) {
+            let Some(old) = self.settings.rows.iter_mut().find(|old| old.key == row.key) else { continue };
+            if old.texts != row.texts {
+                tracing::info!("{} is {} now ({})", row.key, shown(&row), row.source);
+                changed += 1;
+            }
+            *old = row;
+        }
+        Ok(changed)
+    }
+
+    fn in_force(&self, row: &Row) -> Option<&Row> {
+        self.settings.rows.iter().find(|old| old.key == row.key)
+    }
+}
+
+/// Finds what the engine and the rules would refuse, without serving.
+///
+/// # Errors
+/// What is wrong and who said so.
+pub(crate) fn check(settings: &Settings) -> Result<(), String> {
+    Rules::new(&settings.args)?;
+    settings.args.check_exposure()?;
+    // Port 0 of loopback can always be had, and nobody is listened to.
+    match Server::bind_with("127.0.0.1:0", settings.args.options()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refusal(&error, settings)),
+    }
+}
+
+/// What the engine says, in the words of an operator.
+pub(crate) fn refusal(error: &Error, settings: &Settings) -> String {
+    let Error::Option { option, advice } = error else { return error.to_string() };
+    let source = flag_of(option).and_then(|flag| settings.source_of(flag));
+    let place = match source {
+        Some(source @ (Source::File { .. } | Source::Variable(_))) => format!(" ({source})"),
+        _ => String::new(),
+    };
+    in_flags(&format!("{option}: {advice}")) + &place
+}
+
+fn read(line: &[OsString]) -> Result<Settings, String> {
+    Settings::read(line, env::vars_os()).map_err(|trouble| match trouble {
+        Trouble::Wrong(wrong) => wrong.join("; "),
+        Trouble::CommandLine(error) => error.to_string(),
+    })
+}
+
+fn shown(row: &Row) -> String {
+    if row.texts.is_empty() { "not set".to_owned() } else { row.texts.join(", ") }
+}
+
+/// Settings that need no restart.
+pub(crate) const RELOADED: &[&str] = &["origin", "host", "require_origin", "client_publish", "log"];
