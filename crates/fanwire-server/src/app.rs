@@ -1,18 +1,23 @@
 //! The server's handler: topics by message, a page, whether it lives and is ready.
 //!
-//! In      `subscribe`, `unsubscribe`, `publish` and `ping` in the Json envelope; plain requests
-//! Out     `subscribed`, `unsubscribed`, `pong` and `error` to the sender; what is published, its bytes unchanged
+//! In      `subscribe`, `unsubscribe`, `publish`, `ping` and `auth` in the Json envelope; plain requests
+//! Out     `subscribed`, `unsubscribed`, `pong`, `auth` and `error` to the sender; what is published, its bytes unchanged
 //! Bounds  those of the engine; one answer per request, none per publish that went well
 //! Source  docs/protocol.md
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use fanwire::{Auth, Handler, Http, Message, Payload, Request, Session};
+use fanwire::{Auth, CloseReason, Handler, Http, Message, Payload, Request, Session};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
     args::Args,
+    auth::{Expiry, Gate, PROTOCOL},
     live::{Live, View},
     page::Page,
     problem::{Limits, Problem},
@@ -29,13 +34,20 @@ pub(crate) struct App {
     is_local: bool,
     limits: Limits,
     page: Arc<Page>,
+    expiry: Expiry,
     ending: Ending,
 }
 
 impl App {
-    pub(crate) fn new(args: &Args, is_local: bool, rules: &Live<Rules>, ending: Ending) -> Self {
+    pub(crate) fn new(
+        args: &Args,
+        is_local: bool,
+        rules: &Live<Rules>,
+        expiry: Expiry,
+        ending: Ending,
+    ) -> Self {
         let page = Arc::new(Page::new(&args.path));
-        Self { rules: View::new(rules.clone()), is_local, limits: args.limits(), page, ending }
+        Self { rules: View::new(rules.clone()), is_local, limits: args.limits(), page, expiry, ending }
     }
 
     fn answer(&mut self, session: &mut Session<'_, Visitor>, message: &Message<'_>) -> Result<(), Problem> {
@@ -44,14 +56,18 @@ impl App {
             "unsubscribe" => self.unsubscribe(session, message.data()),
             "publish" => self.publish(session, message.data()),
             "ping" => reply(session, "pong", message.data()),
+            "auth" => self.renew(session, message.data()),
             other => Err(Problem::unknown_topic(other)),
         }
     }
 
-    fn subscribe(&self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
+    fn subscribe(&mut self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
         let TopicOnly { topic } = object("subscribe", TOPIC_FORM, data)?;
         self.check_name("subscribe", TOPIC_FORM, &topic)?;
         check_reserved(&topic)?;
+        if !session.value().may_subscribe(self.rules.now(), &topic) {
+            return Err(Problem::forbidden("subscribe to", &topic));
+        }
         session.subscribe(&topic).map_err(|error| Problem::of_subscribe(error, self.limits))?;
         reply(session, "subscribed", json(&TopicOnly { topic }))
     }
@@ -71,8 +87,48 @@ impl App {
         let Publish { topic, data } = object("publish", PUBLISH_FORM, data)?;
         self.check_name("publish", PUBLISH_FORM, &topic)?;
         check_reserved(&topic)?;
+        if !session.value().may_publish(self.rules.now(), &topic) {
+            return Err(Problem::forbidden("publish on", &topic));
+        }
         let data = data.map_or("", RawValue::get);
         session.publish(&topic, data).map_err(|error| Problem::of_publish(error, self.limits))
+    }
+
+    /// Takes a new token for a session that came in with one, of the same user. Topics that it does not open any more
+    /// are left, and named in the answer.
+    fn renew(&mut self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
+        let Token { token } = object("auth", TOKEN_FORM, data)?;
+        let rules = self.rules.now().clone();
+        let Gate::Tokens(tokens) = &rules.gate else { return Err(Problem::AuthDisabled) };
+        let Some(admission) = &mut session.value_mut().admission else { return Err(Problem::AuthDisabled) };
+        // Checking costs far more than sending, so who sends what is refused must wait.
+        if admission.refused_at.is_some_and(|at| at.elapsed() < RENEW_PAUSE) {
+            return Err(Problem::TooSoon);
+        }
+        let checked = tokens.check(&token).map_err(Problem::Unauthorized);
+        let pass = checked.and_then(|pass| {
+            if pass.user() == admission.pass.user() { Ok(pass) } else { Err(Problem::OtherUser) }
+        });
+        admission.refused_at = pass.is_err().then(Instant::now);
+        admission.pass = pass?;
+        let expires_in = admission.pass.seconds_left();
+        self.expire(session);
+        let topics: Vec<String> = session.topics().into_iter().map(str::to_owned).collect();
+        let (_, left): (Vec<_>, Vec<_>) =
+            topics.into_iter().partition(|topic| session.value().may_subscribe(&rules, topic));
+        left.iter().for_each(|topic| {
+            session.unsubscribe(topic);
+        });
+        reply(session, "auth", json(&Renewed { state: "renewed", expires_in, unsubscribed: &left }))
+    }
+
+    /// Watches over the end of a session's token, in place of the one before.
+    fn expire(&self, session: &mut Session<'_, Visitor>) {
+        let handle = session.handle();
+        if let Some(admission) = &mut session.value_mut().admission {
+            let before = admission.watched.replace(self.expiry.watch(handle, &admission.pass));
+            before.into_iter().for_each(|watched| self.expiry.forget(watched));
+        }
     }
 
     fn may_publish(&mut self) -> bool {
@@ -94,8 +150,26 @@ impl App {
 impl Handler for App {
     type Value = Visitor;
 
-    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<Visitor> {
-        Auth::accept(Visitor)
+    fn on_auth(&mut self, request: &Request<'_>) -> Auth<Visitor> {
+        let visitor = match &self.rules.now().gate {
+            Gate::Open => Visitor::default(),
+            Gate::Tokens(tokens) => match tokens.admit(request) {
+                Ok(pass) => Visitor::of(pass),
+                Err(refusal) => return Auth::reject(401, format!("{refusal}\n")),
+            },
+        };
+        let is_offered = request.protocols().any(|protocol| protocol == PROTOCOL);
+        let accepted = Auth::accept(visitor);
+        if is_offered { accepted.protocol(PROTOCOL) } else { accepted }
+    }
+
+    fn on_open(&mut self, session: &mut Session<'_, Visitor>) {
+        self.expire(session);
+    }
+
+    fn on_close(&mut self, session: &mut Session<'_, Visitor>, _why: &CloseReason) {
+        let watched = session.value_mut().admission.as_mut().and_then(|admission| admission.watched.take());
+        watched.into_iter().for_each(|watched| self.expiry.forget(watched));
     }
 
     fn on_message(&mut self, session: &mut Session<'_, Visitor>, message: Message<'_>) {
@@ -139,6 +213,19 @@ struct Publish<'a> {
     topic: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Token<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Renewed<'a> {
+    state: &'static str,
+    expires_in: u64,
+    unsubscribed: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -187,9 +274,14 @@ fn json(value: &impl Serialize) -> Payload<'static> {
 }
 
 /// What the server itself sends.
-const RESERVED_TOPICS: [&str; 4] = ["subscribed", "unsubscribed", "pong", "error"];
+const RESERVED_TOPICS: [&str; 5] = ["subscribed", "unsubscribed", "pong", "auth", "error"];
 
 const TOPIC_FORM: &str = r#"{"topic":"NAME"}, NAME not empty"#;
+const TOKEN_FORM: &str = r#"{"token":"TOKEN"}"#;
+
+/// Between a token in band that is refused and the next one that is looked at.
+const RENEW_PAUSE: Duration = Duration::from_secs(1);
+
 const PUBLISH_FORM: &str = r#"{"topic":"NAME","data":ANY}, NAME not empty"#;
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use clap_complete::Shell;
 use fanwire::Options;
 
 use crate::{
-    choices::{Driver, LogFormat, OverflowPolicy, Pin},
+    choices::{AuthKind, Driver, LogFormat, OverflowPolicy, Pin, TokenPlace},
     forms::{parse_host, parse_listen, parse_number, parse_origin, parse_path},
-    host::Hosts,
+    host::{self, Hosts},
     logs::parse_levels,
     origin::Origins,
     problem::Limits,
-    units::{parse_bytes, parse_bytes_u32, parse_duration, parse_duration_not_zero},
+    units::{parse_bytes, parse_bytes_u32, parse_duration, parse_duration_not_zero, parse_leeway},
 };
 
 /// Fan one message out to very many WebSocket clients.
@@ -85,6 +85,52 @@ pub(crate) struct Args {
     /// Say false if a proxy on this machine lets others in.
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", help_heading = CLIENTS)]
     pub(crate) client_publish: Option<bool>,
+
+    /// Who is let in
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = AuthKind::None, help_heading = ACCESS)]
+    pub(crate) auth: AuthKind,
+
+    /// Let everybody in although other machines reach the address: without it, `auth = none` is for loopback only
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "false",
+        default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true, help_heading = ACCESS)]
+    pub(crate) allow_unauthenticated: bool,
+
+    /// File with the key that tokens are checked with: a public key in PEM (RS256, ES256, EdDSA), or a secret of 32
+    /// bytes or more (HS256)
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub(crate) auth_key_file: Option<PathBuf>,
+
+    /// File with several keys, as a JWKS: tokens choose by `kid`
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub(crate) auth_jwks_file: Option<PathBuf>,
+
+    /// Issuers (`iss`) that are trusted, once for each [default: any, and none needs to be named]
+    #[arg(long, value_name = "NAME", help_heading = ACCESS)]
+    pub(crate) auth_issuer: Vec<String>,
+
+    /// Audiences (`aud`) that mean this server, once for each [default: none, and tokens that name one are refused]
+    #[arg(long, value_name = "NAME", help_heading = ACCESS)]
+    pub(crate) auth_audience: Vec<String>,
+
+    /// How far clocks may differ: `exp` and `nbf` are stretched by it
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_leeway, help_heading = ACCESS)]
+    pub(crate) auth_leeway: Duration,
+
+    /// How long before `exp` a session is told to send a new token; 0: it is not told
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, help_heading = ACCESS)]
+    pub(crate) auth_warning: Duration,
+
+    /// Where tokens are taken from, once for each place [default: all of them]
+    #[arg(long, value_enum, value_name = "PLACE", help_heading = ACCESS)]
+    pub(crate) auth_token_from: Vec<TokenPlace>,
+
+    /// Topics that clients may subscribe to, as patterns such as news.* and user:{sub}, once for each [default: all]
+    #[arg(long, value_name = "PATTERN", help_heading = ACCESS)]
+    pub(crate) subscribe_topics: Vec<String>,
+
+    /// Topics that clients may publish on, if they may publish at all, as patterns, once for each [default: all]
+    #[arg(long, value_name = "PATTERN", help_heading = ACCESS)]
+    pub(crate) publish_topics: Vec<String>,
 
     /// Topics that one session may be subscribed to
     #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_number::<u32>, help_heading = CLIENTS)]
@@ -252,7 +298,16 @@ impl Args {
     /// # Errors
     /// What to set.
     pub(crate) fn check_exposure(&self) -> Result<(), String> {
-        Ok(())
+        if self.auth != AuthKind::None
+            || self.allow_unauthenticated
+            || host::is_loopback_address(&self.listen)
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "everybody who reaches {} would be let in: set --auth, or --allow-unauthenticated if that is meant",
+            self.listen
+        ))
     }
 
     /// Which pages may connect. A server on loopback is open to every page that its user visits, so none named means
@@ -322,6 +377,7 @@ const FLAGS: [(&str, &str); 26] = [
 
 const LISTENING: &str = "Listening";
 const CLIENTS: &str = "What clients may do";
+const ACCESS: &str = "Who may connect, and to which topics";
 const LIMITS: &str = "Limits";
 const TIMES: &str = "Times";
 const LOGS: &str = "Logs";
@@ -434,6 +490,9 @@ mod tests {
             "--log=fanwire=loud",
             "--origin=chat.example",
             "--queue-size=many",
+            "--auth=basic",
+            "--auth-leeway=2h",
+            "--auth-token-from=cookie",
             "--client-publish=perhaps",
             "--host=http://chat.example",
             "--host=chat.example:80",

@@ -85,3 +85,21 @@ pub(crate) enum LogFormat {
     /// one JSON object a line
     Json,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuthKind {
+    /// whoever comes is let in
+    None,
+    /// who shows a JSON Web Token
+    Jwt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenPlace {
+    /// `Authorization: Bearer TOKEN`
+    Header,
+    /// `fanwire.token.TOKEN` among the subprotocols
+    Protocol,
+    /// `?token=TOKEN`
+    Query,
+}

@@ -34,6 +34,11 @@ impl Hosts {
     }
 }
 
+/// Whether only this machine reaches `listen`, as far as its text tells.
+pub(crate) fn is_loopback_address(listen: &str) -> bool {
+    is_loopback(name_of(listen))
+}
+
 /// Names that resolvers never look up elsewhere, and the addresses themselves.
 fn is_loopback(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();

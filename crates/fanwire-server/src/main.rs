@@ -8,6 +8,7 @@
 
 mod app;
 mod args;
+mod auth;
 mod choices;
 mod forms;
 mod host;
@@ -22,6 +23,7 @@ mod report;
 mod rules;
 mod settings;
 mod signals;
+mod topics;
 mod units;
 mod visitor;
 
@@ -39,6 +41,7 @@ use fanwire::{Error, Server};
 use crate::{
     app::App,
     args::{Args, ConfigTask, Task, is_local},
+    auth::Expiry,
     choices::LogFormat,
     live::Live,
     logs::Logs,
@@ -104,13 +107,15 @@ fn serve(line: Vec<OsString>, settings: Settings, logs: Logs) -> Result<ExitCode
     };
     let server = Server::bind_with(&*args.listen, options).map_err(refused)?;
     let ending = Ending::default();
-    let app = App::new(&args, is_local(server.address().ip()), &rules, ending.clone());
+    let thread = |error: io::Error| Failure::Start(format!("cannot start a thread: {error}"));
+    let expiry = Expiry::start().map_err(thread)?;
+    let app = App::new(&args, is_local(server.address().ip()), &rules, expiry, ending.clone());
     let running = Arc::new(server.start(|_| app.clone()).map_err(refused)?);
     let (drain_delay, drain_timeout) = (args.drain_delay, args.drain_timeout);
     let reload = Reload::new(line, settings, rules, logs);
     let stopped = signals
         .watch(Watched { running: running.clone(), reload, ending, drain_delay, drain_timeout })
-        .map_err(|error| Failure::Start(format!("cannot start a thread: {error}")))?;
+        .map_err(thread)?;
     report::started(&args, &running);
     notify::notify("READY=1");
     report::ended(running.wait());

@@ -8,12 +8,14 @@
 use fanwire::{PublishError, SendError, SubscribeError};
 use thiserror::Error;
 
+use crate::auth::Refusal;
+
 /// Why a message was refused. Codes never change their meaning; texts may.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Problem {
     #[error("{request} needs data of the form {form}")]
     BadRequest { request: &'static str, form: &'static str },
-    #[error("{0:?} is no request: send subscribe, unsubscribe, publish or ping")]
+    #[error("{0:?} is no request: send subscribe, unsubscribe, publish, ping or auth")]
     UnknownTopic(String),
     #[error("clients may not publish on this server: start it with --client-publish true to let them")]
     PublishDisabled,
@@ -21,6 +23,16 @@ pub(crate) enum Problem {
     TooManyTopics { max: u32 },
     #[error("a topic's name has at most {max} bytes in UTF-8: shorten it")]
     TopicTooLong { max: u32 },
+    #[error("this session may not {verb} {topic:?}")]
+    Forbidden { verb: &'static str, topic: String },
+    #[error("{0}")]
+    Unauthorized(Refusal),
+    #[error("the token is of another user than this session's: connect anew with it")]
+    OtherUser,
+    #[error("a token of this session was refused just now: wait a second")]
+    TooSoon,
+    #[error("this server asks for no token")]
+    AuthDisabled,
     #[error("{0:?} is a name of the server's own messages: choose another topic")]
     ReservedTopic(&'static str),
     #[error("the payload is too large for any client's queue: split it")]
@@ -34,11 +46,12 @@ pub(crate) enum Problem {
 impl Problem {
     /// An unknown request, quoted no longer than a person would read.
     pub(crate) fn unknown_topic(topic: &str) -> Self {
-        let mut quoted: String = topic.chars().take(QUOTED_CHARACTERS_MAX).collect();
-        if quoted.len() < topic.len() {
-            quoted.push('…');
-        }
-        Self::UnknownTopic(quoted)
+        Self::UnknownTopic(quoted(topic))
+    }
+
+    /// A topic that the rules do not open to this session.
+    pub(crate) fn forbidden(verb: &'static str, topic: &str) -> Self {
+        Self::Forbidden { verb, topic: quoted(topic) }
     }
 
     /// What a program decides by.
@@ -47,6 +60,10 @@ impl Problem {
             Self::BadRequest { .. } => "bad_request",
             Self::UnknownTopic(_) => "unknown_topic",
             Self::PublishDisabled => "publish_disabled",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Unauthorized(_) | Self::OtherUser => "unauthorized",
+            Self::TooSoon => "too_soon",
+            Self::AuthDisabled => "auth_disabled",
             Self::TooManyTopics { .. } => "too_many_topics",
             Self::TopicTooLong { .. } => "topic_too_long",
             Self::ReservedTopic(_) => "reserved_topic",
@@ -80,6 +97,14 @@ impl Problem {
     pub(crate) fn of_answer(error: SendError) -> Option<Self> {
         (error == SendError::PayloadTooLarge).then_some(Self::PayloadTooLarge)
     }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted: String = text.chars().take(QUOTED_CHARACTERS_MAX).collect();
+    if quoted.len() < text.len() {
+        quoted.push('…');
+    }
+    quoted
 }
 
 /// The limits that problems name.

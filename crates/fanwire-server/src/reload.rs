@@ -112,4 +112,21 @@ fn shown(row: &Row) -> String {
 }
 
 /// Settings that need no restart.
-pub(crate) const RELOADED: &[&str] = &["origin", "host", "require_origin", "client_publish", "log"];
+pub(crate) const RELOADED: &[&str] = &[
+    "origin",
+    "host",
+    "require_origin",
+    "client_publish",
+    "auth",
+    "allow_unauthenticated",
+    "auth_key_file",
+    "auth_jwks_file",
+    "auth_issuer",
+    "auth_audience",
+    "auth_leeway",
+    "auth_warning",
+    "auth_token_from",
+    "subscribe_topics",
+    "publish_topics",
+    "log",
+];

@@ -14,7 +14,7 @@ use std::{
 use fanwire::{DrainReport, Running};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{args::Args, units::show_bytes, visitor::Visitor};
+use crate::{args::Args, choices::AuthKind, units::show_bytes, visitor::Visitor};
 
 /// Says that the server serves. `listening on ws://ADDR/PATH` is a line of its own, for programs that wait for it.
 pub(crate) fn started(args: &Args, running: &Running<Visitor>) {
@@ -26,14 +26,18 @@ pub(crate) fn started(args: &Args, running: &Running<Visitor>) {
     ];
     lines.extend(running.drivers().iter().map(|driver| format!("  driver    {driver}")));
     lines.push(format!("  origins   {}", origins(args)));
+    lines.push(format!("  auth      {}", auth(args)));
     lines.push(format!("  publish   {}", publish(args, address.ip())));
     lines.push(format!("  limits    {}", limits(args)));
     lines.push(format!("  times     {}", times(args)));
     lines.push(format!("  memory    {}", running.memory()));
     lines.push(format!("  files     {}", files(running.memory().connections)));
-    lines.push("to try it:".to_owned());
-    lines.extend(page_line(args, reachable(address)));
-    lines.push(format!("  {}", subscribe_line(args, reachable(address))));
+    // With tokens there is nothing to try without one.
+    if args.auth == AuthKind::None {
+        lines.push("to try it:".to_owned());
+        lines.extend(page_line(args, reachable(address)));
+        lines.push(format!("  {}", subscribe_line(args, reachable(address))));
+    }
     print(&lines);
 }
 
@@ -63,6 +67,17 @@ fn origins(args: &Args) -> String {
     };
     let others = if args.require_origin { "refused" } else { "let in" };
     format!("{named}; clients without an Origin are {others}")
+}
+
+fn auth(args: &Args) -> String {
+    let all =
+        |patterns: &[String]| if patterns.is_empty() { "all topics".to_owned() } else { patterns.join(", ") };
+    let who = match args.auth {
+        AuthKind::None => "whoever comes is let in",
+        AuthKind::Jwt => "who shows a token is let in",
+    };
+    let (subscribe, publish) = (all(&args.subscribe_topics), all(&args.publish_topics));
+    format!("{who} (--auth); open to subscribe: {subscribe}; to publish: {publish}")
 }
 
 fn publish(args: &Args, address: IpAddr) -> &'static str {

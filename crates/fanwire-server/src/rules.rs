@@ -1,11 +1,11 @@
-//! Rules: who may connect and publish, as far as it can change while the server runs.
+//! Rules: who may connect, subscribe and publish, as far as it can change while the server runs.
 //!
-//! In      the settings
+//! In      the settings, and the files of keys that they name
 //! Out     what the shards ask at each request
 //! Bounds  as long as the settings
 //! Source  docs/configuration.md
 
-use crate::{args::Args, origin::Origins};
+use crate::{args::Args, auth::Gate, origin::Origins, topics::Patterns};
 
 /// One set of rules; a reload makes another.
 #[derive(Debug)]
@@ -13,12 +13,23 @@ pub(crate) struct Rules {
     pub(crate) origins: Origins,
     /// None: only where nobody else's machine reaches the server.
     pub(crate) client_publish: Option<bool>,
+    pub(crate) gate: Gate,
+    pub(crate) subscribe: Patterns,
+    pub(crate) publish: Patterns,
 }
 
 impl Rules {
     /// # Errors
     /// What is wrong with the settings.
     pub(crate) fn new(args: &Args) -> Result<Self, String> {
-        Ok(Self { origins: args.origins(), client_publish: args.client_publish })
+        let patterns =
+            |key: &str, texts: &[String]| Patterns::parse(texts).map_err(|why| format!("{key}: {why}"));
+        Ok(Self {
+            origins: args.origins(),
+            client_publish: args.client_publish,
+            gate: Gate::new(args)?,
+            subscribe: patterns("subscribe_topics", &args.subscribe_topics)?,
+            publish: patterns("publish_topics", &args.publish_topics)?,
+        })
     }
 }

@@ -62,11 +62,21 @@ pub(crate) fn parse_duration_not_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`parse_duration`], for what no two clocks should differ by.
+pub(crate) fn parse_leeway(text: &str) -> Result<Duration, String> {
+    let leeway = parse_duration(text)?;
+    let is_whole = leeway.subsec_nanos() == 0 && leeway <= LEEWAY_MAX;
+    if is_whole { Ok(leeway) } else { Err("give whole seconds, 10m at most".to_owned()) }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
+
+/// A clock that is off by more needs mending.
+const LEEWAY_MAX: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

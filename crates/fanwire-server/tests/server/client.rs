@@ -35,9 +35,29 @@ pub(crate) enum Received {
 impl Client {
     /// Opens a session as a program that is no browser.
     pub(crate) fn connect(server: &Process) -> Self {
-        let (stream, status, input) = handshake(server, "/ws", &server.address.to_string(), None);
-        assert_eq!(status, 101);
-        Self { stream, decoder: Decoder::new(), budget: Budget::new(1 << 24), input }
+        Self::try_connect(server, "/ws", &[], &[]).map_err(|(status, _)| status).unwrap().0
+    }
+
+    /// Tries to open one, with subprotocols and headers: it and the subprotocol chosen, or the refusal's status and
+    /// text.
+    pub(crate) fn try_connect(
+        server: &Process,
+        target: &str,
+        protocols: &[&str],
+        headers: &[(&str, &str)],
+    ) -> Result<(Self, Option<String>), (u16, String)> {
+        let host = server.address.to_string();
+        let key = *b"sixteen bytes ..";
+        let request = ClientRequest { host: &host, target, key, origin: None, protocols, headers };
+        let Answer { mut stream, status, protocol, mut input } = handshake(server, &request);
+        if status == 101 {
+            return Ok((
+                Self { stream, decoder: Decoder::new(), budget: Budget::new(1 << 24), input },
+                protocol,
+            ));
+        }
+        stream.read_to_end(&mut input).unwrap();
+        Err((status, String::from_utf8(input).unwrap()))
     }
 
     /// How a handshake with this origin is answered.
@@ -47,12 +67,12 @@ impl Client {
 
     /// How one is answered that asks for this host.
     pub(crate) fn status_as(server: &Process, host: &str, origin: Option<&str>) -> u16 {
-        handshake(server, "/ws", host, origin).1
+        status_of(server, "/ws", host, origin)
     }
 
     /// How one is answered on this path.
     pub(crate) fn status_on(server: &Process, path: &str, origin: Option<&str>) -> u16 {
-        handshake(server, path, &server.address.to_string(), origin).1
+        status_of(server, path, &server.address.to_string(), origin)
     }
 
     pub(crate) fn send(&mut self, text: &str) {
@@ -127,19 +147,31 @@ pub(crate) fn connect(server: &Process) -> TcpStream {
     stream
 }
 
-/// The stream, the status, and what followed the head.
-fn handshake(server: &Process, target: &str, host: &str, origin: Option<&str>) -> (TcpStream, u16, Vec<u8>) {
-    let mut stream = connect(server);
+/// How a handshake was answered.
+struct Answer {
+    stream: TcpStream,
+    status: u16,
+    protocol: Option<String>,
+    /// What followed the head.
+    input: Vec<u8>,
+}
+
+fn status_of(server: &Process, target: &str, host: &str, origin: Option<&str>) -> u16 {
     let key = *b"sixteen bytes ..";
+    handshake(server, &ClientRequest { host, target, key, origin, protocols: &[], headers: &[] }).status
+}
+
+fn handshake(server: &Process, request: &ClientRequest<'_>) -> Answer {
+    let mut stream = connect(server);
     let mut out = Vec::new();
-    ClientRequest { host, target, key, origin, protocols: &[], headers: &[] }.write(&mut out);
+    request.write(&mut out);
     stream.write_all(&out).unwrap();
     let mut input = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        if let Some((response, head_bytes)) = ClientResponse::parse(&input, &key).unwrap() {
-            let status = response.status();
-            return (stream, status, input.split_off(head_bytes));
+        if let Some((response, head_bytes)) = ClientResponse::parse(&input, &request.key).unwrap() {
+            let (status, protocol) = (response.status(), response.protocol().map(str::to_owned));
+            return Answer { stream, status, protocol, input: input.split_off(head_bytes) };
         }
         match stream.read(&mut buffer) {
             Ok(0) => panic!("the server answers before it closes"),

@@ -6,6 +6,7 @@
 //! Source  docs/protocol.md
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail where it does")]
 
+mod auth;
 mod client;
 mod process;
 mod running;
@@ -235,7 +236,7 @@ fn a_page_whose_name_was_rebound_to_loopback_is_refused() {
     }
     let by_origin = Process::start(&["--origin", "https://chat.example"]);
     assert_eq!(Client::status_as(&by_origin, "chat.example", Some("https://chat.example")), 101);
-    let open = Process::start_on("0.0.0.0:0", &[]);
+    let open = Process::start_on("0.0.0.0:0", &["--allow-unauthenticated"]);
     assert_eq!(Client::status_as(&open, "any.example", Some("http://any.example")), 101);
 }
 
