@@ -38,6 +38,11 @@ impl Gate {
     /// What is wrong with the settings or the keys.
     pub(crate) fn new(args: &Args) -> Result<Self, String> {
         match args.auth {
+            // Whoever names a key means it to be asked for.
+            AuthKind::None if args.auth_key_file.is_some() || args.auth_jwks_file.is_some() => {
+                Err("there is a key for tokens, but auth is none: set auth to jwt, or take the key out"
+                    .to_owned())
+            }
             AuthKind::None => Ok(Self::Open),
             AuthKind::Jwt => Tokens::new(args).map(Box::new).map(Self::Tokens),
         }

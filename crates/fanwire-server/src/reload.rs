@@ -43,6 +43,9 @@ impl Reload {
 
     fn take(&mut self, mut new: Settings) -> Result<usize, String> {
         check(&new)?;
+        // Rules depend on the address, which stays: what is fit for another one may open this one to strangers.
+        new.args.listen.clone_from(&self.settings.args.listen);
+        new.args.check_exposure()?;
         let restart: Vec<_> = new.rows.iter().filter(|row| !RELOADED.contains(&&*row.key)).collect();
         let asked = restart.iter().filter(|row| self.in_force(row).is_some_and(|old| old.texts != row.texts));
         for row in asked {
@@ -54,8 +57,6 @@ impl Reload {
                 row.source
             );
         }
-        // Rules are made of settings that need a restart as well: those in force count.
-        new.args.listen.clone_from(&self.settings.args.listen);
         self.rules.replace(Rules::new(&new.args)?);
         self.logs.set(&new.args.log);
         let mut changed = 0;

@@ -169,3 +169,98 @@ const LOOK_MAX: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(100);
 
 const ENTRIES_PER_TURN_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpStream,
+        sync::mpsc,
+    };
+
+    use fanwire::{Auth, CloseReason, Handler, Message, Options, Request, Server, Session};
+
+    use super::*;
+    use crate::topics::Claims;
+
+    /// Watches as the server does.
+    #[derive(Clone)]
+    struct Watching {
+        expiry: Expiry,
+        pass: Pass,
+        ended: mpsc::Sender<u16>,
+    }
+
+    impl Handler for Watching {
+        type Value = Option<Watched>;
+
+        fn on_auth(&mut self, _request: &Request<'_>) -> Auth<Option<Watched>> {
+            Auth::accept(None)
+        }
+
+        fn on_open(&mut self, session: &mut Session<'_, Option<Watched>>) {
+            *session.value_mut() = Some(self.expiry.watch(session.handle(), &self.pass));
+        }
+
+        fn on_message(&mut self, _session: &mut Session<'_, Option<Watched>>, _message: Message<'_>) {}
+
+        fn on_close(&mut self, session: &mut Session<'_, Option<Watched>>, why: &CloseReason) {
+            self.expiry.forget((*session.value()).expect("it was opened"));
+            self.ended.send(why.code()).unwrap();
+        }
+    }
+
+    fn pass(warns_in: u64, ends_in: u64) -> Pass {
+        let (ends_ms, warns_ms) = (now_ms() + ends_in, Some(now_ms() + warns_in));
+        Pass { claims: Claims::default(), ends_ms, warns_ms, subscribe: None, publish: None }
+    }
+
+    /// Opens as many sessions, has something done with them, and says how they ended.
+    fn sessions(count: usize, pass: Pass, then: impl FnOnce(Vec<TcpStream>, &Expiry)) -> (Vec<u16>, Expiry) {
+        let expiry = Expiry::start().unwrap();
+        let (ended, ends) = mpsc::channel();
+        let handler = Watching { expiry: expiry.clone(), pass, ended };
+        let server = Server::bind_with("127.0.0.1:0", Options::default().shards(1)).unwrap();
+        let running = server.start(|_| handler.clone()).unwrap();
+        let head = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        let streams = (0..count).map(|_| {
+            let mut stream = TcpStream::connect(running.address()).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            assert_eq!(stream.read(&mut [0; 12]).unwrap(), 12);
+            stream
+        });
+        then(streams.collect(), &expiry);
+        let codes = (0..count).map(|_| ends.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+        (codes, expiry)
+    }
+
+    #[test]
+    fn sessions_that_have_gone_leave_no_entry() {
+        let (codes, expiry) = sessions(50, pass(3_600_000, 7_200_000), |streams, expiry| {
+            assert_eq!(expiry.0.lock().entries.len(), 50);
+            drop(streams);
+        });
+        assert_eq!(codes.len(), 50);
+        assert!(expiry.0.lock().entries.is_empty());
+    }
+
+    #[test]
+    fn sessions_are_warned_once_and_then_closed() {
+        let (codes, expiry) = sessions(3, pass(0, 300), |streams, _| {
+            for mut stream in streams {
+                let mut all = Vec::new();
+                // The close frame goes back, and the server ends the connection.
+                while !all.windows(2).any(|code| code == TOKEN_EXPIRED.to_be_bytes()) {
+                    let mut buffer = [0; 1_000];
+                    let count = stream.read(&mut buffer).unwrap();
+                    assert!(count > 0);
+                    all.extend_from_slice(&buffer[..count]);
+                }
+                assert_eq!(String::from_utf8_lossy(&all).matches(r#""state":"expiring""#).count(), 1);
+            }
+        });
+        assert_eq!(codes, [TOKEN_EXPIRED; 3]);
+        assert!(expiry.0.lock().entries.is_empty());
+    }
+}

@@ -339,6 +339,26 @@ fn without_auth_only_loopback_is_served_unless_that_is_meant() {
     assert_eq!(status(&server, &token(&claims(json!({})))), 101);
 }
 
+/// The file names another address, which would be fit for everybody; the one that is served is not.
+#[test]
+fn a_reload_opens_no_address_to_strangers() {
+    let key = File::new("stay.key", SECRET);
+    let set = |listen: &str, auth: &str| {
+        let keys = format!("auth_key_file = {:?}\n", key.path());
+        format!(
+            "listen = \"{listen}\"\n{}",
+            if auth == "none" { String::new() } else { format!("auth = \"jwt\"\n{keys}") }
+        )
+    };
+    let file = File::new("stay.toml", &set("0.0.0.0:0", "jwt"));
+    let mut server = Process::spawn(crate::process::command().args(["--config", file.path()]));
+    fs::write(&file.0, set("127.0.0.1:0", "none")).unwrap();
+    server.signal(HUP);
+    let said = server.errors_until(|line| line.contains("the settings stay as they were"));
+    assert!(said.last().unwrap().contains("everybody who reaches 0.0.0.0:0 would be let in"), "{said:?}");
+    assert_eq!(Client::try_connect(&server, "/ws", &[], &[]).err().unwrap().0, 401);
+}
+
 #[test]
 fn keys_that_are_none_say_what_to_give() {
     let private = "-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n";
@@ -352,15 +372,15 @@ fn keys_that_are_none_say_what_to_give() {
         ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n", "is no PEM"),
     ] {
         let file = File::new("bad.key", text);
-        let (code, errors) = run_to_end(&["config", "check", "--auth=jwt", "--auth-key-file", file.path()]);
-        // Flags stand in front of what is to be done.
-        assert_eq!(code, 2, "{errors}");
         let (code, errors) = run_to_end(&["--auth=jwt", "--auth-key-file", file.path(), "config", "check"]);
         assert!(code == 2 && errors.contains(said) && errors.contains(file.path()), "{errors}");
     }
     let set = File::new("bad.jwks", r#"{"keys":[{"kty":"odd"}]}"#);
     let (_, errors) = run_to_end(&["--auth=jwt", "--auth-jwks-file", set.path(), "config", "check"]);
     assert!(errors.contains("has no key for HS256, RS256, ES256 or EdDSA"), "{errors}");
+    let good = File::new("unasked.key", SECRET);
+    let (code, errors) = run_to_end(&["--auth-key-file", good.path()]);
+    assert!(code == 2 && errors.contains("there is a key for tokens, but auth is none"), "{errors}");
     let (code, errors) = run_to_end(&["--auth", "jwt"]);
     assert!(code == 2 && errors.contains("needs auth_key_file or auth_jwks_file"), "{errors}");
     let (code, errors) = run_to_end(&["--subscribe-topics", "user:{sub"]);
