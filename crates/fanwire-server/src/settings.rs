@@ -95,6 +95,9 @@ impl Settings {
                 path = path.or(Some(value.into()));
                 continue;
             }
+            if is_service_link(key, &value) {
+                continue;
+            }
             let source = Source::Variable(name.to_string_lossy().into_owned());
             said.push(Said { key: key.to_ascii_lowercase(), texts: texts_of(&value), source });
         }
@@ -290,6 +293,15 @@ fn advice(error: &clap::Error) -> String {
         }
         _ => error.kind().to_string(),
     }
+}
+
+/// Kubernetes sets variables such as FANWIRE_SERVICE_HOST and FANWIRE_PORT_80_TCP in every container beside a service
+/// of that name; nobody wrote them.
+fn is_service_link(key: &str, value: &OsStr) -> bool {
+    let is_address = value.to_str().is_some_and(|value| value.contains("://"));
+    let is_port = key.contains("PORT_") && ["_TCP", "_UDP", "_SCTP"].iter().any(|kind| key.contains(kind));
+    let is_service = key.ends_with("SERVICE_HOST") || key.contains("SERVICE_PORT");
+    is_service || is_port || (key.ends_with("PORT") && is_address)
 }
 
 fn texts_of(value: &OsStr) -> Result<Texts, String> {

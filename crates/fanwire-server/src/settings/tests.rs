@@ -73,6 +73,23 @@ fn names_that_are_unknown_name_the_nearest() {
     assert_eq!(said, "FANWIRE_ORIGINS: there is no setting origins; do you mean FANWIRE_ORIGIN?");
 }
 
+/// As in a container beside services of the names `fanwire` and `fanwire-server`.
+#[test]
+fn variables_that_kubernetes_sets_are_passed_over() {
+    let links = [
+        ("FANWIRE_SERVICE_HOST", "10.0.0.1"),
+        ("FANWIRE_SERVICE_PORT_HTTP", "80"),
+        ("FANWIRE_PORT", "tcp://10.0.0.1:80"),
+        ("FANWIRE_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("FANWIRE_SERVER_SERVICE_PORT", "80"),
+        ("FANWIRE_SERVER_PORT_80_TCP", "tcp://10.0.0.1:80"),
+    ];
+    assert!(read(&[], &links, None).unwrap().rows.iter().all(|row| row.source == Source::Default));
+    assert!(problems(&[("FANWIRE_PORT", "80")], None).contains("there is no setting port"));
+    let keys = read(&[], &[], None).unwrap().rows;
+    assert!(keys.iter().all(|row| !is_service_link(&row.key.to_ascii_uppercase(), "a://b".as_ref())));
+}
+
 #[test]
 fn values_that_cannot_be_name_key_value_and_what_is_allowed() {
     for (file, said) in [
