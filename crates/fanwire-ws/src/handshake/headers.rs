@@ -19,6 +19,11 @@ impl<'a> Headers<'a> {
         Headers { fields: fields.to_vec() }
     }
 
+    /// Takes fields that have a place already.
+    pub(super) fn of(fields: Vec<httparse::Header<'a>>) -> Headers<'a> {
+        Headers { fields }
+    }
+
     /// All fields, in the order of the wire.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.fields.iter().map(|field| (field.name, field.value))

@@ -33,11 +33,17 @@ impl Refusal {
     /// # Panics
     /// If the header is not one that can be sent, as in [`write_response`].
     pub fn write(&self, out: &mut Vec<u8>, head_only: bool) {
+        let headers: Vec<_> = self.headers().collect();
+        write_response(out, self.status, &headers, TEXT, self.text.as_bytes(), head_only);
+    }
+
+    /// The headers that belong to it, for who writes responses by other means: all but type, length and `Connection`
+    /// of the text.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         // RFC 7231 s6.5.15: 426 names the protocol in `Upgrade`, which `Connection` lists (RFC 7230 s6.7).
         let upgrade: &[_] =
             if self.status == 426 { &[("Upgrade", "websocket"), ("Connection", "Upgrade")] } else { &[] };
-        let headers = [upgrade, self.header.as_slice()].concat();
-        write_response(out, self.status, &headers, TEXT, self.text.as_bytes(), head_only);
+        upgrade.iter().copied().chain(self.header)
     }
 }
 

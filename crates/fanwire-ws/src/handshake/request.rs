@@ -65,6 +65,27 @@ impl<'a> RequestHead<'a> {
         Ok(Some((head, head_bytes)))
     }
 
+    /// A head that another HTTP stack has read: the same checks as of one read here, but for the grammar of lines,
+    /// which that stack has checked. `version` is the minor one of HTTP/1.
+    ///
+    /// # Errors
+    /// As [`RequestHead::parse`].
+    pub fn from_parts(
+        method: &'a str,
+        target: &'a str,
+        version: u8,
+        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<RequestHead<'a>, HeadError> {
+        let fields = fields.take(headers::HEADERS_MAX + 1);
+        let fields: Vec<_> = fields.map(|(name, value)| httparse::Header { name, value }).collect();
+        if fields.len() > headers::HEADERS_MAX {
+            return Err(HeadError::TooManyHeaders);
+        }
+        let head = RequestHead { method, target, version, headers: Headers::of(fields) };
+        head.check_fields()?;
+        Ok(head)
+    }
+
     /// The method, as `GET`; methods are case-sensitive.
     pub fn method(&self) -> &'a str {
         self.method

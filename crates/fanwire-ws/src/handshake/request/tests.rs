@@ -402,3 +402,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_head_that_another_stack_has_read_is_checked_all_the_same() {
+    let fields = |fields: &'static [(&'static str, &'static str)]| {
+        fields.iter().map(|(name, value)| (*name, value.as_bytes()))
+    };
+    let sound: &[_] = &[
+        ("host", "example.org"),
+        ("upgrade", "websocket"),
+        ("connection", "keep-alive, Upgrade"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+    ];
+    let head = RequestHead::from_parts("GET", "/ws?a=b", 1, fields(sound)).unwrap();
+    assert_eq!((head.path(), head.query()), ("/ws", Some("a=b")));
+    assert_eq!(&head.upgrade().unwrap().accept_key(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let old = RequestHead::from_parts("GET", "/ws", 0, fields(sound)).unwrap();
+    assert_eq!(old.upgrade().unwrap_err().status, 400);
+
+    let failed = |parts: &'static [(&'static str, &'static str)]| {
+        RequestHead::from_parts("GET", "/ws", 1, fields(parts)).unwrap_err()
+    };
+    assert_eq!(failed(&[]), HeadError::HostMissing);
+    assert_eq!(failed(&[("host", "a"), ("host", "a")]), HeadError::Repeated("Host"));
+    assert_eq!(failed(&[("host", "a"), ("content-length", "x")]), HeadError::BodyUnclear);
+    let many = (0..=HEADERS_MAX).map(|_| ("x", &b"y"[..]));
+    assert!(matches!(RequestHead::from_parts("GET", "/", 1, many), Err(HeadError::TooManyHeaders)));
+    let as_many = (1..HEADERS_MAX).map(|_| ("x", &b"y"[..])).chain([("host", &b"a"[..])]);
+    assert!(RequestHead::from_parts("GET", "/", 1, as_many).is_ok());
+}
