@@ -46,7 +46,7 @@ impl<'a, V> Session<'a, V> {
         self.value
     }
 
-    /// The peer's address.
+    /// The peer's address: the proxy's if there is one. A Unix stream's peer has none: `0.0.0.0:0`.
     pub fn peer(&self) -> SocketAddr {
         self.ops.peer(self.slot)
     }

@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     thread,
@@ -181,16 +181,19 @@ impl ListenError {
     }
 }
 
-/// Prepares a connection that somebody else accepted, and asks who its peer is.
+/// Prepares a connection that somebody else accepted, and asks who its peer is: `NO_ADDRESS` for a Unix stream.
 pub(crate) fn adopt(socket: BorrowedFd<'_>, send_buffer_bytes: Option<u32>) -> Result<SocketAddr, Errno> {
     if sockopt::socket_type(socket)? != SocketType::STREAM {
         return Err(Errno::PROTOTYPE);
     }
     let peer = net::getpeername(socket)?.ok_or(Errno::NOTCONN)?;
-    let peer = SocketAddr::try_from(peer)?;
+    let is_unix = peer.address_family() == AddressFamily::UNIX;
+    let peer = if is_unix { NO_ADDRESS } else { SocketAddr::try_from(peer)? };
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(socket, true)?;
-    sockopt::set_tcp_nodelay(socket, true)?;
+    if !is_unix {
+        sockopt::set_tcp_nodelay(socket, true)?;
+    }
     if let Some(bytes) = send_buffer_bytes {
         sockopt::set_socket_send_buffer_size(socket, bytes as usize)?;
     }
@@ -335,6 +338,9 @@ pub(crate) fn now_nanoseconds() -> u64 {
     time.tv_sec.unsigned_abs() * NANOSECONDS_PER_SECOND + time.tv_nsec.unsigned_abs()
 }
 
+/// Of a peer that has none, as that of a Unix stream.
+pub(crate) const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 pub(crate) const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const BACKLOG_DEFAULT: u32 = 4096;
 
@@ -348,8 +354,8 @@ const CONGESTION_CONTROLS_PATH: &str = "/proc/sys/net/ipv4/tcp_available_congest
 mod tests {
     use std::{
         collections::HashSet,
-        net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-        os::unix::net::UnixStream,
+        net::{TcpListener, TcpStream, UdpSocket},
+        os::unix::net::{UnixDatagram, UnixStream},
     };
 
     use super::*;
@@ -461,11 +467,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_connected_tcp_socket_is_not_adopted() {
+    fn adopted_unix_stream_is_prepared_and_has_no_address() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        assert_eq!(adopt(ours.as_fd(), Some(30_000)), Ok(NO_ADDRESS));
+        assert_eq!(sockopt::socket_send_buffer_size(&ours).unwrap(), 60_000);
+        let flags = rustix::fs::fcntl_getfl(&ours).unwrap();
+        assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn what_is_no_connected_stream_is_not_adopted() {
         let datagram = UdpSocket::bind(loopback(0)).unwrap();
         assert_eq!(adopt(datagram.as_fd(), None), Err(Errno::PROTOTYPE));
-        let (local, _peer) = UnixStream::pair().unwrap();
-        assert_eq!(adopt(local.as_fd(), None), Err(Errno::AFNOSUPPORT));
+        let (local, _peer) = UnixDatagram::pair().unwrap();
+        assert_eq!(adopt(local.as_fd(), None), Err(Errno::PROTOTYPE));
         let listener = TcpListener::bind(loopback(0)).unwrap();
         assert_eq!(adopt(listener.as_fd(), None), Err(Errno::NOTCONN));
         let file = fs::File::open("/dev/null").unwrap();

@@ -6,7 +6,10 @@ use std::{
     collections::HashMap,
     io::{ErrorKind, IoSlice, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     process::Command,
     sync::Arc,
     thread,
@@ -23,7 +26,7 @@ use super::{
     Driver, DriverConfig, Event, GENERATION_MAX, Key, PARTS_PER_SEND_MAX, PageRange, SENDS_PER_BATCH_MAX,
     Send,
     epoll::EpollDriver,
-    socket::{ListenError, Listener, ListenerOptions},
+    socket::{ListenError, Listener, ListenerOptions, NO_ADDRESS},
     uring::UringDriver,
 };
 
@@ -898,6 +901,12 @@ fn adopted_socket_is_served_like_an_accepted_one<D: Make>() {
     bench.driver.register(key(0), socket);
     client.write_all(b"hello").unwrap();
     assert_eq!(bench.received(key(0), 5), b"hello");
+    let (mut client, accepted) = UnixStream::pair().unwrap();
+    let (socket, peer) = bench.driver.adopt(accepted.into()).unwrap();
+    assert_eq!(peer, NO_ADDRESS);
+    bench.driver.register(key(1), socket);
+    client.write_all(b"hello").unwrap();
+    assert_eq!(bench.received(key(1), 5), b"hello");
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(bench.driver.adopt(file.into()).err(), Some(Errno::NOTSOCK));
 }
