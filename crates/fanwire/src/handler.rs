@@ -33,8 +33,14 @@ pub trait Handler: Send + 'static {
     /// What `on_auth` stores with a session. It lives and dies on the session's shard.
     type Value: Send + 'static;
 
-    /// Decides about a WebSocket request whose form and origin are in order.
-    fn on_auth(&mut self, request: &Request<'_>) -> Auth<Self::Value>;
+    /// Decides about a WebSocket request whose form and origin are in order. Unless you write it, nobody is let in:
+    /// right for a server all of whose connections are adopted.
+    fn on_auth(&mut self, _request: &Request<'_>) -> Auth<Self::Value> {
+        Auth::reject(
+            403,
+            "this server takes no connections of its own: write Handler::on_auth to change that\n",
+        )
+    }
 
     /// The session is open; what is sent here follows the handshake response.
     fn on_open(&mut self, _session: &mut Session<'_, Self::Value>) {}

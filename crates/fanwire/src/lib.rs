@@ -32,11 +32,13 @@
 //! - [`Handler`] has the hooks: `on_auth` lets a session in with a value of yours, [`Auth::later`] decides elsewhere
 //!   without blocking; `on_open`, `on_message`, `on_close`, and `on_http` for plain requests.
 //! - [`Session`] is what hooks act on; [`SessionHandle`] names a session from any thread, also after its end.
-//! - [`Server::start`] gives a [`Running`]: [`Publisher`], [`Stats`], [`Running::adopt`] for connections that another
-//!   HTTP stack has upgraded, [`Running::drain`] and [`Running::shutdown`].
+//! - [`Server::start`] gives a [`Running`]: [`Publisher`], [`Stats`], an [`Adopter`] for connections that another
+//!   HTTP stack has upgraded (`fanwire-adapters` does it for tokio, hyper, axum, monoio and tokio-uring),
+//!   [`Running::drain`] and [`Running::shutdown`].
 //! - [`Options`] says why each default is what it is; [`Codec`] is the form of messages, [`Json`] unless you choose.
 #![deny(unsafe_code)]
 
+mod adopt;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod close;
@@ -58,10 +60,11 @@ pub mod sim;
 mod stats;
 mod sync;
 
+pub use adopt::{Admission, Adopter, Stream};
 pub use close::{CloseKind, CloseReason};
 pub use codec::{Codec, Json, Message, Raw};
 pub use error::{Error, ListenError, PublishError, SendError, SubscribeError};
-pub use fanwire_ws::Kind;
+pub use fanwire_ws::{Kind, Refusal, RequestHead};
 pub use frame::{Frame, Payload};
 pub use handler::{Auth, Handler, Http, Request, Ticket};
 pub use memory::MemoryBound;

@@ -5,6 +5,10 @@
 //! Bounds  none beyond the head's
 //! Source  RFC 6454 sections 4 and 5, RFC 6455 section 10.2
 
+use fanwire_ws::{Refusal, RequestHead, Upgrade};
+
+use crate::{handler::Request, options::Options, shard::hooks::guarded};
+
 /// Scheme, host and port; equal if a browser would call them the same origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -33,9 +37,37 @@ impl Origin {
 }
 
 /// Whether `origin` (the header's text) is among `allowed`.
-pub(crate) fn is_allowed(origin: &str, allowed: &[String]) -> bool {
+fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     let found = Origin::parse(origin);
     allowed.iter().any(|one| one == "*" || (found.is_some() && Origin::parse(one) == found))
+}
+
+/// Whether a request has the form of a WebSocket's and comes from an origin that is let in.
+///
+/// # Errors
+/// The answer to send instead.
+pub(crate) fn check_request<'a>(
+    options: &Options,
+    head: &RequestHead<'a>,
+    request: &Request<'_>,
+) -> Result<Upgrade<'a>, Refusal> {
+    let upgrade = head.upgrade()?;
+    if is_let_in(options, head, request) {
+        Ok(upgrade)
+    } else {
+        Err(Refusal::new(403, "this origin is not allowed\n"))
+    }
+}
+
+fn is_let_in(options: &Options, head: &RequestHead<'_>, request: &Request<'_>) -> bool {
+    if let Some(check) = &options.check_origin {
+        return guarded(|| check(request)).unwrap_or(false);
+    }
+    match head.header("Origin") {
+        None => !options.require_origin,
+        Some(_) if options.origins.is_empty() => true,
+        Some(origin) => std::str::from_utf8(origin).is_ok_and(|origin| is_allowed(origin, &options.origins)),
+    }
 }
 
 fn default_port(scheme: &str) -> Option<u16> {

@@ -7,24 +7,19 @@
 
 use std::{
     fmt,
-    marker::PhantomData,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
-    os::fd::OwnedFd,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
 use crate::{
+    adopt::{Adopter, Stream},
     codec::Message,
     driver::{
         Driver, DriverConfig, DriverMemory,
         epoll::EpollDriver,
-        socket::{self, ListenError, Listener, ListenerOptions},
+        socket::{self, ListenError, Listener, ListenerOptions, NO_ADDRESS},
         uring::{self, UringDriver},
     },
     error::{Error, SendError},
@@ -37,7 +32,7 @@ use crate::{
         Shard, ShardReport, Turn,
         mesh::{MeshEnd, MeshShared},
     },
-    shared::{Command, Phase, Shared},
+    shared::{Command, Phase, ShardSide, Shared},
     stats::Stats,
 };
 
@@ -58,7 +53,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    listener: Listener,
+    /// None: it has only the connections that it is given.
+    listener: Option<Listener>,
     options: Options,
 }
 
@@ -81,16 +77,26 @@ impl Server {
         let mut last = None;
         for address in address.to_socket_addrs().map_err(Error::Address)? {
             match Listener::bind(address, &listener_options) {
-                Ok(listener) => return Ok(Self { listener, options }),
+                Ok(listener) => return Ok(Self { listener: Some(listener), options }),
                 Err(error) => last = Some(error),
             }
         }
         Err(last.map_or_else(|| Error::Address(std::io::ErrorKind::NotFound.into()), Error::from))
     }
 
-    /// The address that it will listen on.
+    /// A server that listens nowhere: all its connections come through its [`Adopter`], so that who may come in is
+    /// decided in one place only. `on_auth` and `on_http` are never called.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that are out of range or do not fit together.
+    pub fn adopting(options: Options) -> Result<Self, Error> {
+        options.check()?;
+        Ok(Self { listener: None, options })
+    }
+
+    /// The address that it will listen on; `0.0.0.0:0` of one that listens nowhere.
     pub fn address(&self) -> SocketAddr {
-        self.listener.local_addr()
+        self.listener.as_ref().map_or(NO_ADDRESS, Listener::local_addr)
     }
 
     /// Starts the shards, each with its own handler, and returns.
@@ -101,11 +107,13 @@ impl Server {
     /// # Errors
     /// [`Error::Listen`], [`Error::Descriptors`], [`Error::Driver`] or [`Error::Thread`].
     pub fn start<H: Handler>(self, make: impl FnMut(usize) -> H) -> Result<Running<H::Value>, Error> {
+        let address = self.address();
         let Self { listener, options } = self;
         let shard_count = shard_count(&options);
         let descriptors = descriptors_free(shard_count)?;
-        listener.listen(&listener_options(&options))?;
-        let address = listener.local_addr();
+        if let Some(listener) = &listener {
+            listener.listen(&listener_options(&options))?;
+        }
         let (mesh, ends) = MeshShared::build::<Command>(shard_count, options.mesh_size as usize);
         let limits = options.limits(descriptors);
         let parkings = (0..shard_count).map(|shard| mesh.parking(shard).clone()).collect();
@@ -117,19 +125,21 @@ impl Server {
             parkings,
         ));
         let ended = Arc::new(EndedShards::default());
-        let start = Start { listener: Arc::new(listener), options: Arc::new(options), shared, ended };
+        let start = Start { listener: listener.map(Arc::new), options: Arc::new(options), shared, ended };
         let shards = start.spawn(ends, make)?;
         let memory = MemoryBound::new(&start.options, &shards, start.shared.limits.connections_max);
         shards.iter().for_each(|shard| tracing::debug!("{}", shard.driver));
-        tracing::debug!("listening on {address}; {memory}");
+        match address {
+            NO_ADDRESS => tracing::debug!("listening nowhere; {memory}"),
+            address => tracing::debug!("listening on {address}; {memory}"),
+        }
         Ok(Running {
             address,
             drivers: shards.into_iter().map(|shard| shard.driver).collect(),
             memory,
+            adopter: Adopter::new(start.shared.clone(), start.options),
             shared: start.shared,
             ended: start.ended,
-            next_adopt: AtomicUsize::new(0),
-            value: PhantomData,
         })
     }
 
@@ -163,12 +173,11 @@ pub struct Running<V: Send + 'static> {
     memory: MemoryBound,
     shared: Arc<Shared>,
     ended: Arc<EndedShards>,
-    next_adopt: AtomicUsize,
-    value: PhantomData<fn(V)>,
+    adopter: Adopter<V>,
 }
 
 impl<V: Send + 'static> Running<V> {
-    /// The address that it listens on, with the real port.
+    /// The address that it listens on, with the real port; `0.0.0.0:0` of one that listens nowhere.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -193,21 +202,18 @@ impl<V: Send + 'static> Running<V> {
         self.shared.stats()
     }
 
-    /// Hands over a TCP connection on which somebody else has answered the WebSocket handshake: an HTTP stack's
-    /// upgrade. `received` is what was read behind the request. The session opens with `value`, as after `on_auth`.
-    /// The connection is made non-blocking; a duplicate of its descriptor that somebody keeps must leave it so, or
-    /// sends from shared pages would wait for its peer.
+    /// Hands connections over from any thread or task, also where this value cannot be.
+    pub fn adopter(&self) -> Adopter<V> {
+        self.adopter.clone()
+    }
+
+    /// Hands over a connection whose WebSocket handshake somebody else has checked and answered:
+    /// [`Adopter::adopt`].
     ///
     /// # Errors
-    /// [`SendError::Full`] if the shard's inbox is full, [`SendError::Closed`] if the server is ending. The
-    /// connection is closed then.
-    pub fn adopt(&self, stream: TcpStream, value: V, received: Vec<u8>) -> Result<(), SendError> {
-        if self.shared.phase() != Phase::Running {
-            return Err(SendError::Closed);
-        }
-        let shard = self.next_adopt.fetch_add(1, Ordering::Relaxed) % self.shared.shards.len();
-        let command = Command::Adopt { descriptor: OwnedFd::from(stream), value: Box::new(value), received };
-        self.shared.adopt(shard, command)
+    /// As [`Adopter::adopt`].
+    pub fn adopt(&self, stream: impl Into<Stream>, value: V, received: Vec<u8>) -> Result<(), SendError> {
+        self.adopter.adopt(stream, value, received)
     }
 
     /// Stops accepting, sends what is queued, and closes sessions with 1001 at a steady pace, so that their
@@ -283,7 +289,7 @@ where
 
 /// What every shard's thread is started with.
 struct Start {
-    listener: Arc<Listener>,
+    listener: Option<Arc<Listener>>,
     options: Arc<Options>,
     shared: Arc<Shared>,
     ended: Arc<EndedShards>,
@@ -412,12 +418,12 @@ struct ShardThread {
 
 impl ShardThread {
     /// The driver alone keeps the listening socket, so that a drain can close it.
-    fn run<H: Handler>(self, listener: Arc<Listener>, end: MeshEnd<Command>, handler: H) {
+    fn run<H: Handler>(self, listener: Option<Arc<Listener>>, end: MeshEnd<Command>, handler: H) {
         if let Some(cpu) = self.cpu {
             pin(cpu);
         }
         let config = driver_config(&self.options);
-        let listeners = [listener];
+        let listeners = Vec::from_iter(listener);
         let why = match &self.choice {
             Choice::Uring { why, or_epoll } => match UringDriver::new(&config, &listeners) {
                 Ok(driver) => {
@@ -491,6 +497,8 @@ impl Drop for Report {
         if self.ended.add(self.report) == self.shared.shards.len() {
             // Nobody will take what is published from now on.
             self.shared.enter_phase(Phase::Stopping, Duration::ZERO);
+            // What came while the others ended. Who adds more from now on takes it out again.
+            self.shared.shards.iter().for_each(ShardSide::discard_commands);
         }
     }
 }

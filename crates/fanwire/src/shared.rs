@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) hasher: TopicHasher,
     pub(crate) topic_counts: Arc<TopicCounts>,
     pub(crate) shards: Box<[ShardSide]>,
+    /// What threads that are no shard count.
+    pub(crate) outside: Counters,
     /// Places for sessions that are taken, over all shards.
     sessions_taken: AtomicU32,
     /// Sockets of all shards, sessions or not.
@@ -124,9 +126,11 @@ pub(crate) enum Command {
         key: Key,
         auth: Box<dyn Any + Send>,
     },
-    /// `value` is an `H::Value`; `received` was read behind the request head.
+    /// `value` is an `H::Value`; `received` was read behind the request head; `has_place`: the session's place is
+    /// taken.
     Adopt {
         descriptor: OwnedFd,
+        has_place: bool,
         value: Box<dyn Any + Send>,
         received: Vec<u8>,
     },
@@ -184,6 +188,7 @@ impl Shared {
             hasher: TopicHasher::new(seeds),
             topic_counts: Arc::new(TopicCounts::new(seeds)),
             shards: parkings.into_iter().map(side).collect(),
+            outside: Counters::default(),
             sessions_taken: AtomicU32::new(0),
             connections: AtomicU32::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
@@ -278,7 +283,12 @@ impl Shared {
             shard: u16::try_from(shard).expect("at most 64"),
             key: Key { slot: 0, generation: 0 },
         };
-        self.post(to, command).map_err(|_| SendError::Full)
+        self.post(to, command).map_err(|_| SendError::Full)?;
+        if self.phase() == Phase::Stopping {
+            // The shard may have ended before the command came, and nobody else would close the connection.
+            self.shards[shard].discard_commands();
+        }
+        Ok(())
     }
 
     /// Takes room for a frame on its way into every shard of `mask`: in all of them, or in none. The shards give
@@ -370,7 +380,7 @@ impl Shared {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats::read(self.shards.iter().map(|side| &side.counters))
+        Stats::read(self.shards.iter().map(|side| &side.counters), &self.outside)
     }
 
     // --- for audits ---

@@ -192,16 +192,17 @@ impl ShardStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The sum.
+    /// The sum, and the requests that an [`Adopter`](crate::Adopter) refused, which no shard has seen.
     pub total: ShardStats,
     /// Each shard.
     pub shards: Vec<ShardStats>,
 }
 
 impl Stats {
-    pub(crate) fn read<'a>(counters: impl Iterator<Item = &'a Counters>) -> Self {
+    /// `outside`: what threads that are no shard have counted.
+    pub(crate) fn read<'a>(counters: impl Iterator<Item = &'a Counters>, outside: &Counters) -> Self {
         let shards: Vec<_> = counters.map(Counters::read).collect();
-        let mut total = ShardStats::default();
+        let mut total = outside.read();
         shards.iter().for_each(|shard| total.add(shard));
         Self { total, shards }
     }
@@ -210,6 +211,19 @@ impl Stats {
 impl Counters {
     pub(crate) fn count_closed(&self, kind: CloseKind) {
         self.closed[kind as usize - 1].add(1);
+    }
+
+    /// Where a request refused with this status is counted.
+    pub(crate) fn of_refusal(&self, status: u16) -> &Counter {
+        match status {
+            403 => &self.refused_origin,
+            405 => &self.refused_method,
+            408 => &self.refused_timeout,
+            426 => &self.refused_version,
+            414 | 431 => &self.refused_head_too_large,
+            503 => &self.refused_capacity,
+            _ => &self.refused_malformed,
+        }
     }
 }
 

@@ -9,7 +9,12 @@ use std::{any::Any, net::TcpStream, os::fd::OwnedFd};
 
 use fanwire_ws::{HeadLimits, Refusal, RequestHead, is_header_name, write_accept, write_response};
 
-use super::{Core, EARLY_BYTES_MAX, Shard, State, conn::Early, hooks::guarded, refuse::going_away};
+use super::{
+    Core, EARLY_BYTES_MAX, Shard, State,
+    conn::Early,
+    hooks::guarded,
+    refuse::{going_away, too_many_sessions},
+};
 use crate::{
     driver::{Driver, Key},
     handler::{Auth, Handler, Http, HttpAnswer, Request, TakeOver, Verdict},
@@ -172,10 +177,7 @@ impl<D: Driver> Core<D> {
         head: &RequestHead<'a>,
         request: &Request<'_>,
     ) -> Result<fanwire_ws::Upgrade<'a>, Refusal> {
-        let upgrade = head.upgrade()?;
-        if !self.is_origin_allowed(head, request) {
-            return Err(Refusal::new(403, "this origin is not allowed\n"));
-        }
+        let upgrade = origin::check_request(&self.options, head, request)?;
         if self.drain.is_some() {
             return Err(going_away());
         }
@@ -185,23 +187,9 @@ impl<D: Driver> Core<D> {
             );
         }
         if !self.shared.take_session_place() {
-            return Err(
-                Refusal::new(503, "too many sessions, try again later\n").with_header("Retry-After", "5")
-            );
+            return Err(too_many_sessions());
         }
         Ok(upgrade)
-    }
-
-    fn is_origin_allowed(&self, head: &RequestHead<'_>, request: &Request<'_>) -> bool {
-        if let Some(check) = &self.options.check_origin {
-            return guarded(|| check(request)).unwrap_or(false);
-        }
-        match head.header("Origin") {
-            None => !self.options.require_origin,
-            Some(_) if self.options.origins.is_empty() => true,
-            Some(origin) => std::str::from_utf8(origin)
-                .is_ok_and(|origin| origin::is_allowed(origin, &self.options.origins)),
-        }
     }
 
     /// Queues 101. A subprotocol that was not offered is left out.

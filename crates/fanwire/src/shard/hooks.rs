@@ -76,6 +76,6 @@ impl<D: Driver> Core<D> {
 }
 
 /// Runs a hook; `None` if it panicked.
-pub(super) fn guarded<R>(hook: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn guarded<R>(hook: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(hook)).ok()
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use fanwire_ws::CloseCode;
 
-use super::{Core, Shard, State, bounds::Bounds, outbox::Delivery};
+use super::{Core, Shard, State, bounds::Bounds, hooks::guarded, outbox::Delivery};
 use crate::{
     close::CloseKind,
     driver::{Driver, Key},
@@ -104,9 +104,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 }
             }
             Command::Answer { key, auth } => self.answer_ticket(key, auth),
-            Command::Adopt { descriptor, value, mut received } => {
+            Command::Adopt { descriptor, has_place, value, mut received } => {
                 let Ok(value) = value.downcast::<H::Value>() else { return false };
-                let Some(slot) = core.adopt(descriptor) else { return false };
+                let Some(slot) = core.adopt(descriptor, has_place) else {
+                    core.drop_guarded(value);
+                    return false;
+                };
                 self.open(slot, *value);
                 self.received_open(slot, &mut received);
             }
@@ -148,16 +151,28 @@ impl<D: Driver> Core<D> {
         delivery != Some(None)
     }
 
+    /// Drops what is the user's, whose `Drop` may panic.
+    fn drop_guarded<T>(&self, value: T) {
+        if guarded(|| drop(value)).is_none() {
+            self.counters().hook_panics.add(1);
+        }
+    }
+
     /// Takes a socket whose handshake somebody else has done.
-    fn adopt(&mut self, descriptor: std::os::fd::OwnedFd) -> Option<u32> {
-        if self.drain.is_some() || !self.shared.take_session_place() {
+    fn adopt(&mut self, descriptor: std::os::fd::OwnedFd, has_place: bool) -> Option<u32> {
+        if !has_place && !self.shared.take_session_place() {
+            self.counters().refused_capacity.add(1);
+            return None;
+        }
+        if self.drain.is_some() {
+            self.shared.give_session_place_back();
             self.counters().refused_capacity.add(1);
             return None;
         }
         let (socket, peer) = match self.driver.adopt(descriptor) {
             Ok(adopted) => adopted,
             Err(error) => {
-                tracing::warn!(shard = self.index, %error, "a socket could not be adopted: is it a connected TCP socket?");
+                tracing::warn!(shard = self.index, %error, "a socket could not be adopted: is it a connected TCP or Unix stream?");
                 self.shared.give_session_place_back();
                 self.counters().handshakes_abandoned.add(1);
                 return None;

@@ -29,16 +29,7 @@ impl<D: Driver> Core<D> {
 
     /// `head_only`: the request was HEAD, whose response has no body (RFC 7231 s4.3.2).
     pub(super) fn refuse_as(&mut self, slot: u32, refusal: Refusal, head_only: bool) {
-        let counters = self.counters();
-        match refusal.status {
-            403 => counters.refused_origin.add(1),
-            405 => counters.refused_method.add(1),
-            408 => counters.refused_timeout.add(1),
-            426 => counters.refused_version.add(1),
-            414 | 431 => counters.refused_head_too_large.add(1),
-            503 => counters.refused_capacity.add(1),
-            _ => counters.refused_malformed.add(1),
-        }
+        self.counters().of_refusal(refusal.status).add(1);
         self.scratch.clear();
         refusal.write(&mut self.scratch, head_only);
         self.respond(slot);
@@ -83,8 +74,13 @@ impl<D: Driver> Core<D> {
     }
 }
 
+/// For who comes when there are `sessions_max` already.
+pub(crate) fn too_many_sessions() -> Refusal {
+    Refusal::new(503, "too many sessions, try again later\n").with_header("Retry-After", "5")
+}
+
 /// For who comes while the server drains.
-pub(super) fn going_away() -> Refusal {
+pub(crate) fn going_away() -> Refusal {
     let text = "the server is going away, try again elsewhere or later\n";
     Refusal::new(503, text).with_header("Retry-After", "1")
 }

@@ -198,7 +198,12 @@ impl<H: Handler> SimServer<H> {
         if self.shared.phase() != Phase::Running {
             return Err(SendError::Closed);
         }
-        let command = Command::Adopt { descriptor: OwnedFd::from(stream), value: Box::new(value), received };
+        let command = Command::Adopt {
+            descriptor: OwnedFd::from(stream),
+            has_place: false,
+            value: Box::new(value),
+            received,
+        };
         self.shared.adopt(shard, command)
     }
 

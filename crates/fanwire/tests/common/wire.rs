@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     rc::Rc,
     time::Duration,
 };
@@ -70,6 +71,15 @@ impl TcpWire {
 
     pub fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
+        Self::patient(stream)
+    }
+
+    /// Over a Unix stream, whose calls are the same but for options of TCP.
+    pub fn of_unix(stream: UnixStream) -> Self {
+        Self::patient(OwnedFd::from(stream).into())
+    }
+
+    fn patient(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream: Some(stream) }

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     time::Duration,
 };
 
@@ -12,7 +12,9 @@ use fanwire::{
 };
 
 use crate::{
-    common::{Client, End, Incoming, Received, Script, Setup, World, request_head},
+    common::{
+        Backend, Client, End, Gates, Incoming, Log, Received, Script, Setup, TcpWire, World, request_head,
+    },
     in_every_world, on_real_sockets,
 };
 
@@ -27,6 +29,10 @@ in_every_world!(
 );
 on_real_sockets!(
     a_connection_is_taken_over,
+    an_adopted_unix_stream_becomes_a_session,
+    adopted_unix_streams_share_pages_and_may_stall,
+    a_server_that_only_adopts_serves_and_drains,
+    an_adopter_outlives_its_server_and_closes_what_it_gets,
     adopting_what_is_no_connection_is_refused,
     dropping_a_server_ends_it,
     a_server_says_what_it_runs_on,
@@ -145,12 +151,84 @@ fn a_connection_is_taken_over(setup: Setup) {
     world.client("next").close();
 }
 
+fn adopt_unix(world: &World, name: &str, received: Vec<u8>) -> Client {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    world.running().adopter().adopt(theirs, name.to_owned(), received).unwrap();
+    Client::on(Box::new(TcpWire::of_unix(ours)), Vec::new(), 0)
+}
+
+fn an_adopted_unix_stream_becomes_a_session(setup: Setup) {
+    let world = World::start(setup, Options::default());
+    let bytes = world.client("bytes").script_bytes("send n 1");
+    for round in 0..4 {
+        let name = format!("unix{round}");
+        let mut client = adopt_unix(&world, &name, bytes.clone());
+        client.expect("n", "1");
+        client.script("peer");
+        client.expect("peer", "\"0.0.0.0:0\"");
+        if round % 2 == 0 {
+            client.close();
+            assert_eq!(world.closed(&name).reason.kind(), CloseKind::Peer);
+        } else {
+            client.shutdown_write();
+            assert_eq!(world.closed(&name).reason.kind(), CloseKind::Eof);
+        }
+    }
+    assert_eq!(world.stats().total.connections_adopted, 4);
+}
+
+fn adopted_unix_streams_share_pages_and_may_stall(setup: Setup) {
+    let world = World::start(setup, Options::default().queue_size(64));
+    let mut clients: Vec<_> =
+        (0..4).map(|index| adopt_unix(&world, &format!("unix{index}"), Vec::new())).collect();
+    clients.iter_mut().for_each(|client| client.script_and_wait("sub t"));
+    let sent: Vec<String> =
+        ('a'..='z').map(|one| format!("\"{}\"", one.to_string().repeat(100_000))).collect();
+    sent.iter().for_each(|payload| world.publisher().publish("t", payload).unwrap());
+    world.until_stats("they are blocked", |stats| stats.total.sessions_blocked == 4);
+    for client in &mut clients {
+        sent.iter().for_each(|payload| client.expect("t", payload));
+    }
+    let stats = world.stats().total;
+    assert!(stats.pages_filled > 0 && stats.shares_refused == 0, "{stats:#?}");
+    clients.into_iter().for_each(Client::close);
+    world.until_stats("no page is left", |stats| stats.total.page_bytes_live == 0);
+}
+
+fn a_server_that_only_adopts_serves_and_drains(setup: Setup) {
+    let driver = if setup.backend == Backend::Epoll { DriverChoice::Epoll } else { DriverChoice::Uring };
+    let options = Options::default().driver(driver).shards(setup.shards);
+    let (log, gates) = (Log::default(), Gates::default());
+    let make = |shard| Script { shard, log: log.clone(), gates: gates.clone() };
+    let running = Server::adopting(options).unwrap().start(make).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    running.adopt(theirs, "only".to_owned(), Vec::new()).unwrap();
+    let mut client = Client::on(Box::new(TcpWire::of_unix(ours)), Vec::new(), 0);
+    client.script_and_wait("sub t");
+    running.publisher().publish("t", "1").unwrap();
+    client.expect("t", "1");
+    let drained = std::thread::spawn(move || running.drain(Duration::from_secs(20)));
+    client.finish_close(1_001);
+    assert_eq!(drained.join().unwrap().drained, 1);
+}
+
+fn an_adopter_outlives_its_server_and_closes_what_it_gets(setup: Setup) {
+    let world = World::start(setup, Options::default());
+    let adopter = world.running().adopter();
+    world.begin_shutdown();
+    world.ended();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    assert_eq!(adopter.adopt(theirs, "late".to_owned(), Vec::new()), Err(SendError::Closed));
+    assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0);
+    drop(world);
+}
+
 fn adopting_what_is_no_connection_is_refused(setup: Setup) {
     let world = World::start(setup, Options::default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
     for descriptor in [OwnedFd::from(listener), OwnedFd::from(datagrams)] {
-        world.running().adopt(descriptor.into(), "none".to_owned(), Vec::new()).unwrap();
+        world.running().adopt(TcpStream::from(descriptor), "none".to_owned(), Vec::new()).unwrap();
     }
     world.until_stats("both are refused", |stats| stats.total.handshakes_abandoned == 2);
     assert_eq!(world.stats().total.sessions_opened, 0);
