@@ -30,11 +30,11 @@ use crate::{
     shared::{Command, Phase, Shared},
 };
 
-/// Hands connections to a running server, from any thread or task. Cheap to clone; it does not keep the server
-/// running.
+/// Hands connections to a running server, from any thread or task. Cheap to clone; it does not keep the
+/// server running.
 ///
-/// `V` is the handler's value type. Most programs use it through an adapter of `fanwire-adapters`; a program with
-/// an HTTP stack of its own does this:
+/// `V` is the handler's value type. Most programs use it through an adapter of `fanwire-adapters`; a program
+/// with an HTTP stack of its own does this:
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -67,8 +67,8 @@ impl<V: Send + 'static> Adopter<V> {
         Self { shared, options, next_shard: Arc::default(), value: PhantomData }
     }
 
-    /// Decides about a request as the server does about its own, up to `on_auth`: the form of the handshake, the
-    /// origin, room for another session. The path and who may come in are for the caller to decide.
+    /// Decides about a request as the server does about its own, up to `on_auth`: the form of the handshake,
+    /// the origin, room for another session. The path and who may come in are for the caller to decide.
     ///
     /// `peer` is what [`Options::check_origin`] gets to see; without one, `0.0.0.0:0`.
     ///
@@ -91,21 +91,22 @@ impl<V: Send + 'static> Adopter<V> {
         Ok(Admission { adopter: self.clone(), accept_key: upgrade.accept_key(), has_place: true })
     }
 
-    /// Counts a request that the caller has refused by itself: a head that is none, or one that came too slowly.
+    /// Counts a request that the caller has refused by itself: a head that is none, or one that came too
+    /// slowly.
     pub fn count(&self, refusal: &Refusal) {
         self.shared.outside.of_refusal(refusal.status).add_shared(1);
     }
 
-    /// Hands over a connection whose WebSocket handshake somebody else has checked and answered. `received` is what
-    /// was read behind the request. The session opens with `value`, as after `on_auth`.
+    /// Hands over a connection whose WebSocket handshake somebody else has checked and answered. `received`
+    /// is what was read behind the request. The session opens with `value`, as after `on_auth`.
     ///
-    /// The connection is made non-blocking; a duplicate of its descriptor that somebody keeps must leave it so, or
-    /// sends from shared pages would wait for its peer.
+    /// The connection is made non-blocking; a duplicate of its descriptor that somebody keeps must leave it
+    /// so, or sends from shared pages would wait for its peer.
     ///
     /// # Errors
     /// [`SendError::Full`] if the shard's inbox is full, [`SendError::Closed`] if the server is ending. The
-    /// connection is closed then. What is no stream of TCP or of a Unix socket is found out by the shard, which closes
-    /// it, says so in the log and counts it in `handshakes_abandoned`.
+    /// connection is closed then. What is no stream of TCP or of a Unix socket is found out by the shard,
+    /// which closes it, says so in the log and counts it in `handshakes_abandoned`.
     pub fn adopt(&self, stream: impl Into<Stream>, value: V, received: Vec<u8>) -> Result<(), SendError> {
         self.hand_over(stream.into(), false, value, received)
     }
