@@ -1,0 +1,393 @@
+//! Servers: each stack as a small program on a thread of its own. They end with the process.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll},
+    thread,
+};
+
+use axum::{
+    extract::State,
+    response::IntoResponse,
+    routing::{any, get},
+};
+use fanwire::{Adopter, Running};
+use fanwire_adapters::{AdoptError, Incoming, Transport, axum as ours_for_axum, hyper::Upgrade};
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::Bytes,
+    rt::{Read, Write},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::PATIENCE;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    Tokio,
+    Hyper,
+    HyperAuto,
+    Axum,
+    Monoio,
+    MonoioEpoll,
+    TokioUring,
+}
+
+impl Stack {
+    /// `Incoming` has one; hyper's own is its user's to set.
+    pub fn has_time_limit(self) -> bool {
+        self.knows_no_wrappers()
+    }
+
+    /// `Incoming` takes plain sockets only; hyper serves anything.
+    pub fn knows_no_wrappers(self) -> bool {
+        !matches!(self, Self::Hyper | Self::HyperAuto | Self::Axum)
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A stack that runs.
+pub struct Serving {
+    pub address: Address,
+    failures: Mutex<mpsc::Receiver<String>>,
+    tasks: Box<dyn Fn() -> usize>,
+}
+
+impl Serving {
+    /// What was said when a connection did not become a session.
+    pub fn failure(&self) -> String {
+        self.failures.lock().unwrap().recv_timeout(PATIENCE).expect("somebody says what was wrong")
+    }
+
+    /// Tasks that it has for connections now.
+    pub fn tasks(&self) -> usize {
+        (self.tasks)()
+    }
+}
+
+/// What every program below needs.
+#[derive(Clone)]
+struct Program {
+    adopter: Adopter<String>,
+    failures: mpsc::Sender<String>,
+    tasks: Arc<AtomicUsize>,
+}
+
+enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+pub fn serve(stack: Stack, over_unix: bool, running: &Running<String>) -> Serving {
+    start(stack, over_unix, false, running)
+}
+
+/// With something around each socket, as TLS would be.
+pub fn serve_wrapped(stack: Stack, running: &Running<String>) -> Serving {
+    start(stack, false, true, running)
+}
+
+fn start(stack: Stack, over_unix: bool, wrapped: bool, running: &Running<String>) -> Serving {
+    let (listener, address) = listen(over_unix);
+    let (failures, failed) = mpsc::channel();
+    let tasks = Arc::<AtomicUsize>::default();
+    let program = Program { adopter: running.adopter(), failures, tasks: tasks.clone() };
+    let (sender, handle) = mpsc::channel();
+    thread::spawn(move || match stack {
+        Stack::Monoio => {
+            let mut runtime =
+                monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build().unwrap();
+            sender.send(None).unwrap();
+            runtime.block_on(on_monoio(listener, program));
+        }
+        Stack::MonoioEpoll => {
+            let mut runtime =
+                monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build().unwrap();
+            sender.send(None).unwrap();
+            runtime.block_on(on_monoio(listener, program));
+        }
+        Stack::TokioUring => {
+            sender.send(None).unwrap();
+            tokio_uring::start(on_tokio_uring(listener, program));
+        }
+        stack => {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            sender.send(Some(runtime.handle().clone())).unwrap();
+            runtime.block_on(on_tokio(stack, wrapped, listener, program));
+        }
+    });
+    let tasks: Box<dyn Fn() -> usize> = match handle.recv().unwrap() {
+        Some(runtime) => Box::new(move || runtime.metrics().num_alive_tasks()),
+        None => Box::new(move || tasks.load(Ordering::Relaxed)),
+    };
+    Serving { address, failures: Mutex::new(failed), tasks }
+}
+
+fn listen(over_unix: bool) -> (Listener, Address) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    if over_unix {
+        let name = format!("fanwire-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        return (Listener::Unix(listener), Address::Unix(path));
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    (Listener::Tcp(listener), Address::Tcp(address))
+}
+
+// --- by Incoming ---
+
+impl Program {
+    /// The same on three runtimes.
+    async fn serve<S: Transport>(self, stream: S, peer: Option<SocketAddr>) {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.try_serve(stream, peer).await {
+            // Most tests do not listen.
+            let _ = self.failures.send(error.to_string());
+        }
+        self.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn try_serve<S: Transport>(&self, stream: S, peer: Option<SocketAddr>) -> Result<(), AdoptError> {
+        let incoming = Incoming::read(stream, peer, &self.adopter).await?;
+        match incoming.head().path() {
+            "/ws" => {}
+            "/publish" => {
+                self.publish();
+                return incoming.respond(200, "published\n").await;
+            }
+            _ => return incoming.respond(404, "not here\n").await,
+        }
+        let admitted = incoming.admit().await?;
+        match admitted.head().query_value("name").map(|name| name.into_owned()) {
+            Some(name) => admitted.protocol("chat.v1").accept(name).await,
+            None => admitted.respond(401, "who are you?\n").await,
+        }
+    }
+
+    fn publish(&self) {
+        self.adopter.publisher().publish("all", "\"from a task\"").unwrap();
+    }
+}
+
+async fn on_monoio(listener: Listener, program: Program) {
+    match listener {
+        Listener::Tcp(listener) => {
+            let listener = monoio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, peer) = listener.accept().await.unwrap();
+                monoio::spawn(program.clone().serve(stream, Some(peer)));
+            }
+        }
+        Listener::Unix(listener) => {
+            let listener = monoio::net::UnixListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                monoio::spawn(program.clone().serve(stream, None));
+            }
+        }
+    }
+}
+
+async fn on_tokio_uring(listener: Listener, program: Program) {
+    match listener {
+        Listener::Tcp(listener) => {
+            listener.set_nonblocking(false).unwrap();
+            let listener = tokio_uring::net::TcpListener::from_std(listener);
+            loop {
+                let (stream, peer) = listener.accept().await.unwrap();
+                tokio_uring::spawn(program.clone().serve(stream, Some(peer)));
+            }
+        }
+        Listener::Unix(listener) => {
+            // Its own listener sets SO_REUSEPORT, which newer kernels refuse for Unix sockets.
+            let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+            loop {
+                let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+                stream.set_nonblocking(false).unwrap();
+                let stream = tokio_uring::net::UnixStream::from_std(stream);
+                tokio_uring::spawn(program.clone().serve(stream, None));
+            }
+        }
+    }
+}
+
+// --- on tokio ---
+
+async fn on_tokio(stack: Stack, wrapped: bool, listener: Listener, program: Program) {
+    match listener {
+        Listener::Tcp(listener) => {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            match (stack, wrapped) {
+                (Stack::Axum, false) => return axum::serve(listener, router(program)).await.unwrap(),
+                (Stack::Axum, true) => {
+                    return axum::serve(WrappedListener(listener), router(program)).await.unwrap();
+                }
+                _ => {}
+            }
+            loop {
+                let (stream, peer) = listener.accept().await.unwrap();
+                match (stack, wrapped) {
+                    (Stack::Tokio, _) => drop(tokio::spawn(program.clone().serve(stream, Some(peer)))),
+                    (_, false) => serve_hyper(stack, TokioIo::new(stream), program.clone()),
+                    (_, true) => serve_hyper(stack, TokioIo::new(Wrapped(stream)), program.clone()),
+                }
+            }
+        }
+        Listener::Unix(listener) => {
+            let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+            if stack == Stack::Axum {
+                return axum::serve(listener, router(program)).await.unwrap();
+            }
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                match stack {
+                    Stack::Tokio => drop(tokio::spawn(program.clone().serve(stream, None))),
+                    _ => serve_hyper(stack, TokioIo::new(stream), program.clone()),
+                }
+            }
+        }
+    }
+}
+
+fn serve_hyper(stack: Stack, io: impl Read + Write + Unpin + Send + 'static, program: Program) {
+    let service = service_fn(move |request| answer(request, program.clone()));
+    tokio::spawn(async move {
+        // How a connection ends that was not upgraded is of no interest here.
+        if stack == Stack::Hyper {
+            let builder = hyper::server::conn::http1::Builder::new();
+            let _ = builder.serve_connection(io, service).with_upgrades().await;
+        } else {
+            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection_with_upgrades(io, service).await;
+        }
+    });
+}
+
+async fn answer(
+    mut request: Request<hyper::body::Incoming>,
+    program: Program,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let plain = |status, text: &'static str| {
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        response
+    };
+    match request.uri().path() {
+        "/ws" => {}
+        "/publish" => {
+            program.publish();
+            return Ok(plain(StatusCode::OK, "published\n"));
+        }
+        _ => return Ok(plain(StatusCode::NOT_FOUND, "not here\n")),
+    }
+    let upgrade = match Upgrade::new(&mut request, &program.adopter, None) {
+        Ok(upgrade) => upgrade,
+        Err(refused) => return Ok(refused.into_response()),
+    };
+    let name = request.uri().query().and_then(|query| query.strip_prefix("name="));
+    let Some(name) = name.map(str::to_owned) else {
+        return Ok(plain(StatusCode::UNAUTHORIZED, "who are you?\n"));
+    };
+    let failures = program.failures;
+    let upgrade = upgrade.on_failure(move |error| drop(failures.send(error.to_string())));
+    Ok(upgrade.protocol("chat.v1").accept(name))
+}
+
+impl axum::extract::FromRef<Program> for Adopter<String> {
+    fn from_ref(program: &Program) -> Self {
+        program.adopter.clone()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Login {
+    name: Option<String>,
+}
+
+fn router(program: Program) -> axum::Router {
+    // `any`, so that it is the extractor that refuses other methods.
+    axum::Router::new()
+        .route("/ws", any(ws))
+        .route("/publish", get(async |State(program): State<Program>| program.publish()))
+        .with_state(program)
+}
+
+async fn ws(
+    State(program): State<Program>,
+    upgrade: ours_for_axum::Upgrade<String>,
+    axum::extract::Query(login): axum::extract::Query<Login>,
+) -> axum::response::Response {
+    let Some(name) = login.name else {
+        return (StatusCode::UNAUTHORIZED, "who are you?\n").into_response();
+    };
+    let failures = program.failures;
+    upgrade.on_failure(move |error| drop(failures.send(error.to_string()))).protocol("chat.v1").adopt(name)
+}
+
+/// Something around a socket.
+struct Wrapped(tokio::net::TcpStream);
+
+impl tokio::io::AsyncRead for Wrapped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, bytes)
+    }
+}
+
+impl tokio::io::AsyncWrite for Wrapped {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+struct WrappedListener(tokio::net::TcpListener);
+
+impl axum::serve::Listener for WrappedListener {
+    type Io = Wrapped;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Wrapped, SocketAddr) {
+        let (stream, peer) = self.0.accept().await.unwrap();
+        (Wrapped(stream), peer)
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
