@@ -275,3 +275,63 @@ async fn close(mut upgraded: Upgraded) -> io::Result<()> {
 }
 
 const CLOSE_TIME: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use fanwire::{DriverChoice, Handler, Message, Options, Running, Server, Session};
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Handler for Nothing {
+        type Value = ();
+
+        fn on_message(&mut self, _session: &mut Session<'_, ()>, _message: Message<'_>) {}
+    }
+
+    fn start() -> Running<()> {
+        let options = Options::default().driver(DriverChoice::Epoll).shards(1).sessions_max(1);
+        Server::adopting(options).unwrap().start(|_| Nothing).unwrap()
+    }
+
+    fn request(version: Version, websocket_version: &str) -> Request<()> {
+        let request = Request::get("/ws")
+            .version(version)
+            .header("host", "example.org")
+            .header("upgrade", "websocket")
+            .header("connection", "Upgrade")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-version", websocket_version);
+        request.body(()).unwrap()
+    }
+
+    fn refused(running: &Running<()>, mut request: Request<()>) -> Response<String> {
+        Upgrade::new(&mut request, &running.adopter(), None).unwrap_err().into_response()
+    }
+
+    #[test]
+    fn a_refusal_has_the_headers_of_the_engine() {
+        let response = refused(&start(), request(Version::HTTP_11, "8"));
+        assert_eq!(response.status(), 426);
+        assert_eq!(response.headers()["sec-websocket-version"], "13");
+        assert_eq!(response.headers()["upgrade"], "websocket");
+        assert_eq!(response.body(), "Sec-WebSocket-Version must be 13\n");
+    }
+
+    #[test]
+    fn http_2_is_refused_and_counted() {
+        let running = start();
+        let response = refused(&running, request(Version::HTTP_2, "13"));
+        assert!(response.status() == 400 && response.body().contains("HTTP/1.1"), "{response:?}");
+        assert_eq!(running.stats().total.refused_malformed, 1);
+    }
+
+    #[test]
+    fn a_request_that_no_connection_belongs_to_is_500_and_takes_no_place() {
+        let running = start();
+        for _ in 0..2 {
+            assert_eq!(refused(&running, request(Version::HTTP_11, "13")).status(), 500);
+        }
+    }
+}

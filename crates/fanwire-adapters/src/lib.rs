@@ -38,6 +38,11 @@ mod tokio;
 mod tokio_uring;
 mod transport;
 
+/// The guide's code is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/adapters.md")]
+struct Guide;
+
 pub use error::AdoptError;
 pub use incoming::{Admitted, Incoming};
 pub use transport::{Transport, adopt};
