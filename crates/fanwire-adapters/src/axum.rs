@@ -2,7 +2,7 @@
 //!
 //! In      requests of a route, with all that layers and other extractors make of them
 //! Out     the response to return; when it has been sent, the connection becomes a session
-//! Bounds  those of [`hyper`](crate::hyper)
+//! Bounds  those of [`crate::hyper`]
 //! Source  RFC 6455 section 4.2; `axum_core::extract::FromRequestParts`
 //!
 //! ```
