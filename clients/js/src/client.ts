@@ -1,0 +1,403 @@
+/**
+ * The client: one connection at a time, and what outlives it.
+ *
+ * In      calls of the program, messages of the server, the network's comings and goings
+ * Out     requests, callbacks, events
+ * Bounds  `Options`: topics, publishes and their characters, every wait. Requests on their way: one per topic, publish,
+ *         token and sign of life
+ * Source  docs/clients.md, docs/protocol.md
+ *
+ * Properties that begin with an underscore are shortened by the build.
+ */
+import { backoffMs } from "./backoff.js";
+import { isFinal as isFinalByDefault, TOKEN_EXPIRED } from "./codes.js";
+import { FanwireError } from "./error.js";
+import { limits } from "./limits.js";
+import type { Client, Events, Options, State, WebSocketConstructor, WebSocketLike } from "./types.js";
+
+/**
+ * Connects to a fanwire-server, and again whenever the connection is lost.
+ *
+ * @param url `ws:`, `wss:`, `http:` or `https:`; in a page also relative to it, such as `/ws`.
+ * @throws TypeError if the URL is none or this runtime has no WebSocket; RangeError if an option is out of range.
+ */
+export function connect(url: string | URL, options: Options = {}): Client {
+  const [retryMs, retryMsMax, stableMs, openMs, answerMs, stallMs, pendingMax, pendingCharsMax, topicsMax] =
+    limits(options);
+  const {
+    token,
+    tokenParam = "token",
+    isFinal = (code) => isFinalByDefault(code) || (code === TOKEN_EXPIRED && !token),
+  } = options;
+  const Socket = (options.WebSocket ?? globalThis.WebSocket) as WebSocketConstructor;
+  if (!Socket) throw new TypeError("no WebSocket: connect(url, { WebSocket })");
+  const address = new URL(url, globalThis.location?.href);
+  address.protocol = address.protocol.replace("http", "ws");
+
+  const listeners = {
+    state: new Set<Listener>(),
+    subscribed: new Set<Listener>(),
+    error: new Set<Listener>(),
+  };
+  const topics = new Map<string, Topic>();
+  const waiting = new Set<Publish>();
+  // INVARIANT: in the order of sending, which is that of the answers.
+  const asked: Request[] = [];
+
+  let state: State = "connecting";
+  // Counts attempts: what an earlier one still brings is not listened to.
+  let turn = 0;
+  let failures = 0;
+  let socket: WebSocketLike | undefined;
+  // One wait at a time: for the socket to open, to have lasted, or for the next attempt.
+  let timer: Timer;
+  let stallTimer: Timer;
+  let answerTimer: Timer;
+  let pings = 0;
+  let pending = 0;
+  let pendingChars = 0;
+  let lastToken: string | undefined;
+  let expiredToken: string | undefined;
+  let refreshing: Promise<void> | undefined;
+
+  async function start() {
+    const mine = ++turn;
+    wait(leave, openMs, 1006, "not open in time");
+    watchNetwork("add");
+    state = "connecting";
+    emit("state", { state });
+    try {
+      const fresh = token && (await askToken());
+      if (mine !== turn) return;
+      if (fresh != null) {
+        if (fresh === expiredToken) throw noToken();
+        lastToken = fresh;
+        address.searchParams.set(tokenParam, fresh);
+      }
+      socket = new Socket(address.href);
+      socket.onopen = () => mine === turn && opened();
+      socket.onmessage = ({ data }) => mine === turn && received(data);
+      socket.onclose = ({ code, reason }) => mine === turn && leave(code, reason);
+      // A close follows each; but the ws package throws errors that have no listener.
+      socket.onerror = () => {};
+    } catch (cause) {
+      if (mine !== turn) return;
+      // What the provider and the WebSocket's constructor throw may be otherwise next time.
+      const isLast = cause instanceof FanwireError;
+      leave(isLast ? TOKEN_EXPIRED : 1006, `${cause}`, isLast);
+      report(isLast ? cause : new FanwireError("connect_failed", cause));
+    }
+  }
+
+  function opened() {
+    state = "open";
+    wait(() => {
+      failures = 0;
+    }, stableMs);
+    stallTimer = setInterval(probe, stallMs);
+    // What waits goes first, for listeners may publish as well.
+    for (const topic of [...topics.keys()]) sync(topic);
+    for (const one of waiting) send(one);
+    emit("state", { state });
+  }
+
+  /** Ends what there is of a connection, for good or until the next attempt. */
+  function leave(code: number, reason: string, isLast = call(isFinal, "isFinal", code, reason)) {
+    turn++;
+    state = isLast ? "closed" : "waiting";
+    socket?.close(1000);
+    socket = refreshing = undefined;
+    clearTimeout(timer);
+    clearInterval(stallTimer);
+    if (code === TOKEN_EXPIRED) expiredToken = lastToken;
+    while (asked[0]) take(new FanwireError("connection_lost", UNKNOWN));
+    for (const [name, topic] of topics) {
+      topic._isOn = topic._isBusy = false;
+      sync(name);
+    }
+    if (isLast) {
+      for (const one of waiting) one._done(closed());
+      watchNetwork("remove");
+    }
+    emit("state", { state, code, reason, retryInMs: isLast ? undefined : retry() });
+  }
+
+  function retry() {
+    const retryInMs = backoffMs(failures++, retryMs, retryMsMax);
+    wait(start, retryInMs);
+    return retryInMs;
+  }
+
+  function wait<In extends unknown[]>(then: (...args: In) => void, ms: number, ...args: In) {
+    clearTimeout(timer);
+    timer = setTimeout(then, ms, ...args);
+  }
+
+  function watchNetwork(verb: "add" | "remove") {
+    for (const name of ["online", "offline"]) globalThis[`${verb}EventListener`]?.(name, networkChanged);
+  }
+
+  function networkChanged() {
+    if (state === "open") probe();
+    if (state === "waiting") {
+      // It is back, for everybody else in this house as well.
+      failures = 0;
+      retry();
+    }
+  }
+
+  function received(text: string): unknown {
+    let topic: string;
+    let data: { topic?: string; code: string; message: string } | undefined;
+    try {
+      ({ topic, data } = JSON.parse(text));
+    } catch (cause) {
+      return report(new FanwireError("bad_message", cause));
+    }
+    const first = asked[0];
+    if (topic === "error") {
+      const error = new FanwireError(data?.code as string, data?.message);
+      if (!first) report(error);
+      // It is about the publish before this ping, whose pong is still to come.
+      else if (first._answer === "pong") first._refusal = error;
+      else take(error);
+      return;
+    }
+    if (token && topic === "auth_expiring") {
+      return refreshToken().catch((cause) => report(new FanwireError("refresh_failed", cause)));
+    }
+    const key = data?.topic ?? data;
+    let before = asked.findIndex((one) => one._answer === topic && (one._key === key || !one._key));
+    if (before >= 0) {
+      // The server had no room for the answers before this one.
+      while (before--) take(new FanwireError("no_answer", UNKNOWN));
+      return take();
+    }
+    const callbacks = topics.get(topic)?._callbacks;
+    // One of them may end another.
+    for (const one of new Set(callbacks)) if (callbacks?.has(one)) call(one, topic, data, topic);
+  }
+
+  function ask(_answer: string, _key: unknown, request: string, data: unknown, _done?: Done) {
+    if (asked.push({ _answer, _key, _done }) === 1) watch();
+    socket?.send(envelope(request, data));
+  }
+
+  function take(error?: FanwireError) {
+    const one = asked.shift();
+    watch();
+    one?._done?.(error ?? one._refusal);
+  }
+
+  function watch() {
+    clearTimeout(answerTimer);
+    if (asked[0]) answerTimer = setTimeout(leave, answerMs, 1006, "no answer in time");
+  }
+
+  /** Asks for a sign of life, unless an answer is awaited anyway. */
+  function probe() {
+    if (!asked[0]) ping();
+  }
+
+  function ping(done?: Done) {
+    ask("pong", ++pings, "ping", pings, done);
+  }
+
+  /** Brings the server's idea of a topic closer to ours, one request at a time. */
+  function sync(name: string) {
+    const topic = topics.get(name);
+    if (!topic || topic._isBusy) return;
+    const isWanted = topic._callbacks.size > 0;
+    if (!isWanted && !topic._isOn) topics.delete(name);
+    if (isWanted === !!topic._isOn || state !== "open") return;
+    const mine = turn;
+    const request = isWanted ? "subscribe" : "unsubscribe";
+    topic._isBusy = true;
+    ask(`${request}d`, name, request, { topic: name }, (error) => {
+      const next = () => {
+        if (mine !== turn) return;
+        topic._isBusy = false;
+        sync(name);
+      };
+      if (mine !== turn) return;
+      if (error && TRANSIENT.includes(error.code)) return setTimeout(next, retryMs);
+      topic._isOn = isWanted && !error;
+      if (error) {
+        topic._callbacks.clear();
+        error.topic = name;
+        report(error);
+      } else if (isWanted) {
+        emit("subscribed", { topic: name, again: !!topic._wasOn });
+        topic._wasOn = true;
+      }
+      next();
+    });
+  }
+
+  /** Nothing answers a publish that goes well, so a ping goes behind it. */
+  function send(one: Publish) {
+    clearTimeout(one._timer);
+    waiting.delete(one);
+    socket?.send(one._text);
+    ping(one._done);
+  }
+
+  async function askToken(): Promise<string> {
+    const fresh = await token?.();
+    if (fresh == null) throw noToken();
+    return fresh;
+  }
+
+  async function refresh() {
+    const mine = turn;
+    const fresh = await askToken();
+    if (mine !== turn || state !== "open") throw new FanwireError("not_open", "wait for open");
+    await new Promise<void>((resolve, reject) => {
+      ask("authenticated", undefined, "auth", { token: fresh }, (error) =>
+        error ? reject(error) : resolve(),
+      );
+    });
+    lastToken = fresh;
+  }
+
+  function refreshToken(): Promise<void> {
+    refreshing ??= refresh().finally(() => {
+      refreshing = undefined;
+    });
+    return refreshing;
+  }
+
+  function on(name: keyof Events, listener: Listener): () => void {
+    listeners[name].add(listener);
+    return () => void listeners[name].delete(listener);
+  }
+
+  function emit<Name extends keyof Events>(name: Name, event: Events[Name]) {
+    for (const listener of [...listeners[name]]) call(listener, name, event);
+  }
+
+  function report(error: FanwireError) {
+    if (listeners.error.size) emit("error", error);
+    else console.error(error);
+  }
+
+  /** Calls what the user has written, for the sake of a topic or an event. */
+  function call<In extends unknown[], Out>(callback: (...args: In) => Out, from: string, ...args: In) {
+    const failed = (cause: unknown) => {
+      const error = new FanwireError("callback_failed", cause);
+      error.topic = from;
+      if (from === "error") console.error(error);
+      else report(error);
+    };
+    try {
+      const result = callback(...args);
+      // An async function throws later.
+      (result as Partial<PromiseLike<void>> | undefined)?.then?.(undefined, failed);
+      return result;
+    } catch (cause) {
+      failed(cause);
+    }
+  }
+
+  // Not now: whoever calls shall get to add listeners.
+  queueMicrotask(() => turn || start());
+
+  return {
+    get state() {
+      return state;
+    },
+    on,
+    refreshToken,
+
+    subscribe(name, callback) {
+      let topic = topics.get(name);
+      if (!topic) {
+        if (topics.size >= topicsMax) throw new FanwireError("too_many_topics", "unsubscribe from some");
+        topic = { _callbacks: new Set() };
+        topics.set(name, topic);
+      }
+      const callbacks = topic._callbacks;
+      // The same function may be given twice, and each end by itself.
+      const own: Callee = (data, topic) => callback(data as never, topic);
+      callbacks.add(own);
+      sync(name);
+      return () => {
+        if (callbacks.delete(own)) sync(name);
+      };
+    },
+
+    publish: (topic, data) =>
+      new Promise((resolve, reject) => {
+        const _text = envelope("publish", { topic, data });
+        const { length } = _text;
+        if (state === "closed") throw closed();
+        if (pending >= pendingMax || pendingChars + length > pendingCharsMax) {
+          throw new FanwireError("queue_full", "await earlier ones");
+        }
+        pending += 1;
+        pendingChars += length;
+        const one: Publish = {
+          _text,
+          _timer: setTimeout(() => one._done(new FanwireError("timeout", "it was not sent")), answerMs),
+          _done(error) {
+            clearTimeout(one._timer);
+            waiting.delete(one);
+            pending -= 1;
+            pendingChars -= length;
+            if (error) reject(error);
+            else resolve();
+          },
+        };
+        if (state === "open") send(one);
+        else waiting.add(one);
+      }),
+
+    open() {
+      if (state === "open" || state === "connecting") return;
+      failures = 0;
+      start();
+    },
+
+    close() {
+      if (state !== "closed") leave(1000, "closed here", true);
+    },
+  };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: `Client.on` has the types; here all listeners are alike.
+type Listener = (event: any) => void;
+type Timer = ReturnType<typeof setTimeout> | undefined;
+type Callee = (data: unknown, topic: string) => void;
+type Done = (error?: FanwireError) => unknown;
+
+interface Topic {
+  readonly _callbacks: Set<Callee>;
+  /** What the server has confirmed last. */
+  _isOn?: boolean;
+  /** It was on before, so that what comes now may follow a gap. */
+  _wasOn?: boolean;
+  /** A request is on its way, or about to be repeated. */
+  _isBusy?: boolean;
+}
+
+interface Publish {
+  readonly _text: string;
+  readonly _timer: Timer;
+  readonly _done: Done;
+}
+
+interface Request {
+  /** The topic of its answer, and what that repeats. */
+  readonly _answer: string;
+  readonly _key: unknown;
+  _refusal?: FanwireError;
+  readonly _done?: Done | undefined;
+}
+
+const envelope = (topic: string, data: unknown) => JSON.stringify({ topic, data });
+const closed = () => new FanwireError("closed", "call open()");
+const noToken = () => new FanwireError("no_token", "sign in, then open()");
+const UNKNOWN = "it may have arrived";
+
+/** Refusals that the same request may not meet again. */
+const TRANSIENT = ["busy", "stopping", "no_answer"];
