@@ -34,11 +34,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
   const address = new URL(url, globalThis.location?.href);
   address.protocol = address.protocol.replace("http", "ws");
 
-  const listeners = {
-    state: new Set<Listener>(),
-    subscribed: new Set<Listener>(),
-    error: new Set<Listener>(),
-  };
+  const listeners = new Set<[name: keyof Events, listener: Listener]>();
   const topics = new Map<string, Topic>();
   const waiting = new Set<Publish>();
   // INVARIANT: in the order of sending, which is that of the answers.
@@ -148,7 +144,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
 
   function received(text: string): unknown {
     let topic: string;
-    let data: { topic?: string; code: string; message: string } | undefined;
+    let data: Answer | undefined;
     try {
       ({ topic, data } = JSON.parse(text));
     } catch (cause) {
@@ -163,8 +159,17 @@ export function connect(url: string | URL, options: Options = {}): Client {
       else take(error);
       return;
     }
-    if (token && topic === "auth_expiring") {
-      return refreshToken().catch((cause) => report(new FanwireError("refresh_failed", cause)));
+    if (token && topic === "auth") {
+      if (data?.state === "expiring") {
+        return refreshToken().catch((cause) => report(new FanwireError("refresh_failed", cause)));
+      }
+      // What the new token does not open any more: asked for once more, the server says why not.
+      for (const [name, left] of topics) {
+        if (data?.unsubscribed?.includes(name)) {
+          left._isOn = false;
+          sync(name);
+        }
+      }
     }
     const key = data?.topic ?? data;
     let before = asked.findIndex((one) => one._answer === topic && (one._key === key || !one._key));
@@ -253,9 +258,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
     const fresh = await askToken();
     if (mine !== turn || state !== "open") throw new FanwireError("not_open", "wait for open");
     await new Promise<void>((resolve, reject) => {
-      ask("authenticated", undefined, "auth", { token: fresh }, (error) =>
-        error ? reject(error) : resolve(),
-      );
+      ask("auth", undefined, "auth", { token: fresh }, (error) => (error ? reject(error) : resolve()));
     });
     lastToken = fresh;
   }
@@ -268,17 +271,25 @@ export function connect(url: string | URL, options: Options = {}): Client {
   }
 
   function on(name: keyof Events, listener: Listener): () => void {
-    listeners[name].add(listener);
-    return () => void listeners[name].delete(listener);
+    const own: [keyof Events, Listener] = [name, listener];
+    listeners.add(own);
+    return () => void listeners.delete(own);
   }
 
+  /** Says whether anybody has heard it. */
   function emit<Name extends keyof Events>(name: Name, event: Events[Name]) {
-    for (const listener of [...listeners[name]]) call(listener, name, event);
+    let isHeard = false;
+    for (const [own, listener] of [...listeners]) {
+      if (own === name) {
+        isHeard = true;
+        call(listener, name, event);
+      }
+    }
+    return isHeard;
   }
 
   function report(error: FanwireError) {
-    if (listeners.error.size) emit("error", error);
-    else console.error(error);
+    if (!emit("error", error)) console.error(error);
   }
 
   /** Calls what the user has written, for the sake of a topic or an event. */
@@ -359,16 +370,24 @@ export function connect(url: string | URL, options: Options = {}): Client {
     },
 
     close() {
-      if (state !== "closed") leave(1000, "closed here", true);
+      if (state !== "closed") leave(1000, "closed", true);
     },
   };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: `Client.on` has the types; here all listeners are alike.
 type Listener = (event: any) => void;
 type Timer = ReturnType<typeof setTimeout> | undefined;
 type Callee = (data: unknown, topic: string) => void;
 type Done = (error?: FanwireError) => unknown;
+
+/** What the server's own messages carry. */
+interface Answer {
+  readonly topic?: string;
+  readonly code: string;
+  readonly message: string;
+  readonly state?: string;
+  readonly unsubscribed?: readonly string[];
+}
 
 interface Topic {
   readonly _callbacks: Set<Callee>;

@@ -3,7 +3,7 @@
  *
  * In      the program's options
  * Out     their values, in the order of `DEFAULTS`
- * Bounds  1 to `MAX`: longer times are none at all to timers
+ * Bounds  each 1 to 2,147,483,647: longer times are none at all to timers
  */
 import type { Options } from "./types.js";
 
@@ -11,8 +11,8 @@ export function limits(options: Options): Limits {
   return Object.entries(DEFAULTS).map(([name, fallback]) => {
     const value = options[name as keyof typeof DEFAULTS] ?? fallback;
     // False for what is no number as well.
-    if (value >= 1 && value <= MAX) return value;
-    throw new RangeError(`${name} must be 1 to ${MAX}`);
+    if (value >= 1 && value < 2 ** 31) return value;
+    throw new RangeError(`${name} must be 1 to 2147483647`);
   }) as Limits;
 }
 
@@ -39,5 +39,3 @@ type Limits = [
   pendingCharsMax: number,
   topicsMax: number,
 ];
-
-const MAX = 2 ** 31 - 1;

@@ -128,13 +128,9 @@ export type WebSocketConstructor = new (url: string) => WebSocketLike;
 
 /** What the client uses of a WebSocket. */
 export interface WebSocketLike {
-  // biome-ignore lint/suspicious/noExplicitAny: each implementation has event types of its own.
   onopen: ((event: any) => void) | null;
-  // biome-ignore lint/suspicious/noExplicitAny: as above.
   onmessage: ((event: any) => void) | null;
-  // biome-ignore lint/suspicious/noExplicitAny: as above.
   onerror: ((event: any) => void) | null;
-  // biome-ignore lint/suspicious/noExplicitAny: as above.
   onclose: ((event: any) => void) | null;
   send(text: string): void;
   close(code?: number): void;
