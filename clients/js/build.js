@@ -1,5 +1,6 @@
 /**
- * Builds the package: a readable module, a small one for pages without a bundler, and the table of close codes.
+ * Builds the package: a readable module, a small one for pages without a bundler, and the table of close
+ * codes.
  *
  * In      src/
  * Out     dist/*.js with source maps; the licences beside package.json. `tsc` writes the *.d.ts

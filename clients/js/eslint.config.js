@@ -1,4 +1,4 @@
-/** Lints tests, scripts and the readable build; the sources' types and unused names are the compiler's to check. */
+/** Lints tests, scripts and the readable build; types and unused names are the compiler's to check. */
 import js from "@eslint/js";
 
 const names = (list) => Object.fromEntries(list.split(" ").map((name) => [name, "readonly"]));

@@ -3,8 +3,8 @@
  *
  * In      calls of the program, messages of the server, the network's comings and goings
  * Out     requests, callbacks, events
- * Bounds  `Options`: topics, publishes and their characters, every wait. Requests on their way: one per topic, publish,
- *         token and sign of life
+ * Bounds  `Options`: topics, publishes and their characters, every wait. Requests on their way: one per
+ *         topic, publish, token and sign of life
  * Source  docs/clients.md, docs/protocol.md
  *
  * Properties that begin with an underscore are shortened by the build.
@@ -13,13 +13,15 @@ import { backoffMs } from "./backoff.js";
 import { isFinal as isFinalByDefault, TOKEN_EXPIRED } from "./codes.js";
 import { FanwireError } from "./error.js";
 import { limits } from "./limits.js";
+import type { Answer, Callee, Done, Publish, Request, Timer, Topic } from "./parts.js";
 import type { Client, Events, Options, State, WebSocketConstructor, WebSocketLike } from "./types.js";
 
 /**
  * Connects to a fanwire-server, and again whenever the connection is lost.
  *
  * @param url `ws:`, `wss:`, `http:` or `https:`; in a page also relative to it, such as `/ws`.
- * @throws TypeError if the URL is none or this runtime has no WebSocket; RangeError if an option is out of range.
+ * @throws TypeError if the URL is none or this runtime has no WebSocket; RangeError if an option is out of
+ * range.
  */
 export function connect(url: string | URL, options: Options = {}): Client {
   const [retryMs, retryMsMax, stableMs, openMs, answerMs, stallMs, pendingMax, pendingCharsMax, topicsMax] =
@@ -376,42 +378,6 @@ export function connect(url: string | URL, options: Options = {}): Client {
 }
 
 type Listener = (event: any) => void;
-type Timer = ReturnType<typeof setTimeout> | undefined;
-type Callee = (data: unknown, topic: string) => void;
-type Done = (error?: FanwireError) => unknown;
-
-/** What the server's own messages carry. */
-interface Answer {
-  readonly topic?: string;
-  readonly code: string;
-  readonly message: string;
-  readonly state?: string;
-  readonly unsubscribed?: readonly string[];
-}
-
-interface Topic {
-  readonly _callbacks: Set<Callee>;
-  /** What the server has confirmed last. */
-  _isOn?: boolean;
-  /** It was on before, so that what comes now may follow a gap. */
-  _wasOn?: boolean;
-  /** A request is on its way, or about to be repeated. */
-  _isBusy?: boolean;
-}
-
-interface Publish {
-  readonly _text: string;
-  readonly _timer: Timer;
-  readonly _done: Done;
-}
-
-interface Request {
-  /** The topic of its answer, and what that repeats. */
-  readonly _answer: string;
-  readonly _key: unknown;
-  _refusal?: FanwireError;
-  readonly _done?: Done | undefined;
-}
 
 const envelope = (topic: string, data: unknown) => JSON.stringify({ topic, data });
 const closed = () => new FanwireError("closed", "call open()");

@@ -1,15 +1,16 @@
 /**
  * Close codes: what each says, and whether a client comes back after it.
  *
- * Source  RFC 6455 section 7.4, the IANA registry, docs/protocol.md; the table in docs/clients.md is tested against this
+ * Source  RFC 6455 section 7.4, the IANA registry, docs/protocol.md; the table in docs/clients.md is tested
+ * against this
  */
 
 /** The token has expired: a new one opens the door again. */
 export const TOKEN_EXPIRED = 4001;
 
 /**
- * Whether trying again could not help: the session was ended on purpose, or what we sent was wrong and would be so
- * again. For 4001 that is true only without a new token, which the client finds out by itself.
+ * Whether trying again could not help: the session was ended on purpose, or what we sent was wrong and would
+ * be so again. For 4001 that is true only without a new token, which the client finds out by itself.
  */
 export function isFinal(code: number): boolean {
   return [1000, 1002, 1003, 1007, 1010].includes(code) || (code >= 4000 && code !== TOKEN_EXPIRED);

@@ -11,10 +11,10 @@ export interface Client {
   readonly state: State;
 
   /**
-   * Calls `callback` with everything that is published on `topic`, until the function returned is called; after that
-   * not even with what is under way. The server is asked once, however many callbacks a topic has, and again after
-   * every reconnect. When it begins to deliver is a `subscribed` event. If it refuses, that is an `error` event with
-   * this topic, and its callbacks are gone.
+   * Calls `callback` with everything that is published on `topic`, until the function returned is called;
+   * after that not even with what is under way. The server is asked once, however many callbacks a topic
+   * has, and again after every reconnect. When it begins to deliver is a `subscribed` event. If it refuses,
+   * that is an `error` event with this topic, and its callbacks are gone.
    *
    * @throws FanwireError `too_many_topics` beyond `topicsMax`.
    */
@@ -23,12 +23,12 @@ export interface Client {
   /**
    * Publishes `data`, which is written as JSON; `undefined` leaves it out.
    *
-   * Resolves when the server has taken the message, not when others have got it. While there is no connection the
-   * message waits, for at most `answerMs`. It is sent at most once.
+   * Resolves when the server has taken the message, not when others have got it. While there is no
+   * connection the message waits, for at most `answerMs`. It is sent at most once.
    *
-   * Rejects with a `FanwireError`: `queue_full` beyond `pendingMax` or `pendingCharsMax`; `timeout` if it was not sent
-   * in time; `connection_lost` or `no_answer` if it was sent and nobody knows what became of it; `closed`; or the
-   * server's own code, such as `publish_disabled`.
+   * Rejects with a `FanwireError`: `queue_full` beyond `pendingMax` or `pendingCharsMax`; `timeout` if it
+   * was not sent in time; `connection_lost` or `no_answer` if it was sent and nobody knows what became of
+   * it; `closed`; or the server's own code, such as `publish_disabled`.
    */
   publish(topic: string, data?: unknown): Promise<void>;
 
@@ -39,15 +39,15 @@ export interface Client {
    * Asks the token provider for a token and hands it to the server on the open connection.
    *
    * Rejects with a `FanwireError`: `no_token` if there is no provider, or it gave none;
-   * `not_open` or `connection_lost`, after which the next connect asks for a token anyway; or the server's own code. Or with what
-   * the provider threw.
+   * `not_open` or `connection_lost`, after which the next connect asks for a token anyway; or the server's
+   * own code. Or with what the provider threw.
    */
   refreshToken(): Promise<void>;
 
-  /** Connects now: also while it waits to try again, and after `closed`. Does nothing while there is a connection. */
+  /** Connects now: also while it waits, and after `closed`. Does nothing while there is a connection. */
   open(): void;
 
-  /** Ends the connection for good, or until `open`. Subscriptions stay; what waits to be published is rejected. */
+  /** Ends the connection for good, or until `open`. Topics stay; what waits to be published is rejected. */
   close(): void;
 }
 
@@ -84,7 +84,7 @@ export interface StateChange {
 
 export interface Resubscribed {
   readonly topic: string;
-  /** Whether there was a gap: what was published while there was no connection is lost, so read it anew elsewhere. */
+  /** Whether there was a gap: what was published meanwhile is lost, so read it anew elsewhere. */
   readonly again: boolean;
 }
 
@@ -112,8 +112,8 @@ export interface Options {
   /** Topics at a time, those included whose end is not confirmed yet. Default 1,024, as the server's. */
   topicsMax?: number;
   /**
-   * Gives the token: asked before every connect, and when the server says that the last one expires. `null` says that
-   * there is none, and ends the client. What it throws is reported, and tried again later.
+   * Gives the token: asked before every connect, and when the server says that the last one expires. `null`
+   * says that there is none, and ends the client. What it throws is reported, and tried again later.
    */
   token?: () => string | null | Promise<string | null>;
   /** The parameter of the URL's query that carries the token. Default `token`. */

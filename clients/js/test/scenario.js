@@ -1,7 +1,8 @@
 /**
  * What must work wherever there is a WebSocket: runs unchanged in Node, Bun and Chromium.
  *
- * In      the client's `connect`, its options, the address of the server, that of the control (see control.js)
+ * In      the client's `connect`, its options, the address of the server, that of the control (see
+ * control.js)
  * Out     what was seen, or an exception that says what was not
  * Bounds  10 s for each wait
  */

@@ -1,6 +1,6 @@
 /**
- * A server of a few lines, for what the real one does not do on request: close with a code of the test's choice, let
- * tokens expire, lose answers. Its token messages are those of docs/clients.md.
+ * A server of a few lines, for what the real one does not do on request: close with a code of the test's
+ * choice, let tokens expire, lose answers. Its token messages are those of docs/clients.md.
  *
  * In      handlers for requests, which tokens are good
  * Out     a WebSocket server on loopback, the tokens that came, the sockets that are open

@@ -1,6 +1,6 @@
 /**
- * Tokens: asked for at every connect, renewed in band, expired. Against a small server that speaks as docs/clients.md
- * says; the real server's part is to follow.
+ * Tokens: asked for at every connect, renewed in band, expired. Against a small server that speaks as
+ * docs/clients.md says; the real server's part is to follow.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
