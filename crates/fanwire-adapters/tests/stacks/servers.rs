@@ -81,6 +81,14 @@ impl Serving {
     }
 }
 
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// What every program below needs.
 #[derive(Clone)]
 struct Program {
@@ -326,7 +334,6 @@ struct Login {
 }
 
 fn router(program: Program) -> axum::Router {
-    // `any`, so that it is the extractor that refuses other methods.
     axum::Router::new()
         .route("/ws", any(ws))
         .route("/publish", get(async |State(program): State<Program>| program.publish()))
