@@ -1,6 +1,6 @@
 // Bun: its own WebSocket server, which is uWebSockets, and its own publish.
 //
-// In      [--port N]; connections as ../README.md says
+// In      [--port N] [--batch-ms N]; connections as ../README.md says
 // Out     each message by server.publish: the messages of one turn leave together
 // Bounds  a subscriber with more than QUEUE_BYTES_MAX in memory is closed (backpressureLimit,
 //         closeOnBackpressureLimit); each has its own copy
@@ -15,7 +15,12 @@ const SEND_BUFFER_BYTES = 128 << 10;
 const BACKLOG = 4096;
 const TOPIC = "messages";
 
-const port = process.argv[2] === "--port" ? Number(process.argv[3]) : 0;
+const option = (name, otherwise) => {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? otherwise : Number(process.argv[at + 1]);
+};
+const port = option("--port", 0);
+const batchMs = option("--batch-ms", null);
 
 const roles = { "/sub": true, "/pub": true, "/echo": true };
 
@@ -39,11 +44,23 @@ const server = Bun.serve({
     },
     // Text comes as a string, which publish sends as text, and binary as a buffer.
     message(socket, message) {
-      if (socket.data === "/pub") server.publish(TOPIC, message);
+      if (socket.data === "/pub") batchMs === null ? server.publish(TOPIC, message) : gather(message);
       else if (socket.data === "/echo") socket.send(message);
     },
   },
 });
+
+let waiting = [];
+
+function gather(message) {
+  // Its memory may be used again after the callback.
+  if (waiting.push(typeof message === "string" ? message : Buffer.from(message)) > 1) return;
+  setTimeout(() => {
+    const messages = waiting;
+    waiting = [];
+    for (const message of messages) server.publish(TOPIC, message);
+  }, batchMs);
+}
 
 tune();
 console.log(`listening on ws://127.0.0.1:${server.port}`);

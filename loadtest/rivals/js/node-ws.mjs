@@ -1,7 +1,7 @@
 // Node's ws: the library that most JavaScript servers have, at its best settings.
 //
 // In      a listening descriptor in RIVAL_LISTENER (rival-listen sets the socket options that Node cannot);
-//         connections as ../README.md says. Or --version
+//         [--batch-ms N]; connections as ../README.md says. Or --version
 // Out     each message to each subscriber. The sockets are ours (noServer), so they are corked while the
 //         messages of one read are sent, and uncorked once: one writev per subscriber
 // Bounds  a subscriber with more than QUEUE_BYTES_MAX in memory is terminated; ws itself keeps everything
@@ -20,6 +20,8 @@ if (process.argv[2] === "--version") {
 const MESSAGE_BYTES_MAX = 2 << 20;
 const QUEUE_BYTES_MAX = 64 << 20;
 const BACKLOG = 4096;
+
+const batchMs = process.argv[2] === "--batch-ms" ? Number(process.argv[3]) : null;
 
 const subscribers = new Map(); // WebSocket -> its socket
 let corked = false;
@@ -44,6 +46,17 @@ function publish(data, isBinary) {
   }
 }
 
+let waiting = [];
+
+function gather(data, isBinary) {
+  if (waiting.push([data, isBinary]) > 1) return;
+  setTimeout(() => {
+    const messages = waiting;
+    waiting = [];
+    for (const message of messages) publish(...message);
+  }, batchMs);
+}
+
 function uncork() {
   corked = false;
   for (const socket of subscribers.values()) socket.uncork();
@@ -59,7 +72,7 @@ const roles = {
     subscribers.set(client, socket);
     client.on("close", () => leave(client));
   },
-  "/pub": (client) => client.on("message", publish),
+  "/pub": (client) => client.on("message", batchMs === null ? publish : gather),
   "/echo": (client) => client.on("message", (data, isBinary) => client.send(data, { binary: isBinary })),
 };
 

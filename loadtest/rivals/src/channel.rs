@@ -2,6 +2,7 @@
 //!
 //! In      messages, and how long each is
 //! Out     each to every receiver that was there, in order
+//!         or, gathered, all that came within a time together
 //! Bounds  the log holds at most `bytes_max`, headers of its own included, or one message; a receiver that
 //!         has not taken what falls out at its front has lagged, which ends it
 //! Source  none. It is for rivals that have no publish of their own: a push costs a log entry, not one per
@@ -12,6 +13,7 @@ use std::{
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use slab::Slab;
@@ -29,17 +31,25 @@ impl<T> Clone for Channel<T> {
 }
 
 impl<T> Channel<T> {
-    /// A channel that holds back at most `bytes_max` for slow receivers.
+    /// A channel that holds back at most `bytes_max` for slow receivers. With `batch`, those who wait hear of a
+    /// message so long after it came, together with what came meanwhile.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize, batch: Option<Duration>) -> Self {
         let (items, receivers) = (VecDeque::new(), Slab::new());
-        let log = Log { items, first: 0, bytes: 0, bytes_max, receivers, waiting: 0 };
+        let log = Log { items, first: 0, bytes: 0, bytes_max, receivers, waiting: 0, batch, gathers: false };
         Self { log: Arc::new(Mutex::new(log)) }
     }
 
-    /// Sends `value`, whose payload has so many bytes, to all receivers there are.
-    pub fn publish(&self, value: T, payload_bytes: usize) {
-        lock(&self.log).push(value, payload_bytes);
+    /// Sends `value`, whose payload has so many bytes, to all receivers there are. The first message of a batch says
+    /// after how long the caller is to `wake` them.
+    #[must_use]
+    pub fn publish(&self, value: T, payload_bytes: usize) -> Option<Duration> {
+        lock(&self.log).push(value, payload_bytes)
+    }
+
+    /// Ends a batch.
+    pub fn wake(&self) {
+        lock(&self.log).wake();
     }
 
     /// A receiver of all that is published from now on.
@@ -113,6 +123,9 @@ struct Log<T> {
     receivers: Slab<Place>,
     /// INVARIANT: how many places have `waits`.
     waiting: usize,
+    batch: Option<Duration>,
+    /// A batch has begun, and somebody will end it.
+    gathers: bool,
 }
 
 #[derive(Debug)]
@@ -136,10 +149,10 @@ impl<T> Log<T> {
         self.first + self.items.len() as u64
     }
 
-    fn push(&mut self, value: T, payload_bytes: usize) {
+    fn push(&mut self, value: T, payload_bytes: usize) -> Option<Duration> {
         let left = self.receivers.len();
         if left == 0 {
-            return;
+            return None;
         }
         let bytes = payload_bytes + size_of::<Item<T>>();
         self.items.push_back(Item { value, bytes, left });
@@ -147,6 +160,14 @@ impl<T> Log<T> {
         while self.bytes > self.bytes_max && self.items.len() > 1 {
             self.evict();
         }
+        if self.batch.is_none() {
+            self.wake();
+        }
+        self.batch.filter(|_| !std::mem::replace(&mut self.gathers, true))
+    }
+
+    fn wake(&mut self) {
+        self.gathers = false;
         if self.waiting > 0 {
             self.waiting = 0;
             self.receivers.iter_mut().filter_map(|(_, place)| place.waits.take()).for_each(Waker::wake);
@@ -243,15 +264,15 @@ mod tests {
 
     #[test]
     fn every_receiver_takes_every_message_once_and_none_is_kept() {
-        let (channel, count) = (Channel::new(1 << 20), Arc::new(Count::default()));
-        channel.publish(0, 1);
+        let (channel, count) = (Channel::new(1 << 20, None), Arc::new(Count::default()));
+        assert_eq!(channel.publish(0, 1), None);
         let (a, b) = (channel.subscribe(), channel.subscribe());
         assert_eq!(take(&a, &count), Poll::Pending);
-        channel.publish(1, 1);
-        channel.publish(2, 1);
+        assert_eq!(channel.publish(1, 1), None);
+        assert_eq!(channel.publish(2, 1), None);
         assert_eq!(count.0.load(Ordering::Relaxed), 1, "one wake for both");
         assert_eq!(take(&a, &count), Poll::Ready(Ok(vec![1, 2])));
-        channel.publish(3, 1);
+        assert_eq!(channel.publish(3, 1), None);
         assert_eq!(take(&b, &count), Poll::Ready(Ok(vec![1, 2, 3])));
         assert_eq!(lock(&channel.log).items.len(), 1);
         drop(a);
@@ -264,13 +285,13 @@ mod tests {
     #[test]
     fn a_receiver_that_does_not_take_is_told_and_others_lose_nothing() {
         let item = size_of::<Item<u32>>();
-        let (channel, count) = (Channel::new(3 * (item + 100)), Arc::new(Count::default()));
+        let (channel, count) = (Channel::new(3 * (item + 100), None), Arc::new(Count::default()));
         let (slow, quick) = (channel.subscribe(), channel.subscribe());
         let waker = Waker::from(Arc::clone(&count));
         let mut lagged = Box::pin(slow.lagged());
         assert!(lagged.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         for message in 0..5 {
-            channel.publish(message, 100);
+            assert_eq!(channel.publish(message, 100), None);
             assert_eq!(take(&quick, &count), Poll::Ready(Ok(vec![message])));
         }
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
@@ -283,9 +304,9 @@ mod tests {
 
     #[test]
     fn one_take_is_bounded() {
-        let (channel, count) = (Channel::new(1 << 20), Arc::new(Count::default()));
+        let (channel, count) = (Channel::new(1 << 20, None), Arc::new(Count::default()));
         let receiver = channel.subscribe();
-        (0..300).for_each(|message| channel.publish(message, 1));
+        (0..300).for_each(|message| assert_eq!(channel.publish(message, 1), None));
         assert_eq!(take(&receiver, &count), Poll::Ready(Ok((0..256).collect())));
         assert_eq!(take(&receiver, &count), Poll::Ready(Ok((256..300).collect())));
         assert_eq!(take(&receiver, &count), Poll::Pending);

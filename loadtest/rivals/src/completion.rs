@@ -12,6 +12,7 @@ use std::{
     io, mem,
     pin::pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use futures_util::future::{Either, select};
 use crate::{
     READ_BYTES_MAX,
     channel::{Channel, Lagged, Receiver},
+    gather::Gather,
     session::{Frames, Path, Session, Shaken, shake_hands},
 };
 
@@ -35,14 +37,15 @@ pub trait Write {
     fn write_all(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>>;
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. `sleep` is used if messages are gathered.
 ///
 /// # Errors
 /// It could not be read or written.
-pub async fn serve<R: Read, W: Write>(
+pub async fn serve<R: Read, W: Write, S: Future<Output = ()>>(
     mut reader: R,
     mut writer: W,
     channel: Channel<Bytes>,
+    sleep: impl Fn(Duration) -> S,
 ) -> io::Result<()> {
     let Some((mut session, rest)) = open(&mut reader, &mut writer).await? else { return Ok(()) };
     if session.path() == Path::Sub {
@@ -51,12 +54,13 @@ pub async fn serve<R: Read, W: Write>(
     let read_bytes = if session.path() == Path::Pub { READ_BYTES_MAX } else { ECHO_READ_BYTES };
     let (mut received, mut buffer) = (rest.len(), room(rest, read_bytes));
     let mut frames = Frames::default();
+    let mut gather = Gather::new(channel);
     loop {
         let goes_on = session.receive(&mut buffer[..received], &mut frames);
         if !frames.published.is_empty() {
             let batch = Bytes::from(mem::take(&mut frames.published));
             let batch_bytes = batch.len();
-            channel.publish(batch, batch_bytes);
+            gather.publish(batch, batch_bytes);
         }
         if !frames.answers.is_empty() {
             writer.write_all(mem::take(&mut frames.answers).into()).await?;
@@ -65,7 +69,7 @@ pub async fn serve<R: Read, W: Write>(
             return Ok(());
         }
         let read;
-        (read, buffer) = reader.read(buffer).await;
+        (read, buffer) = gather.reading(reader.read(buffer), &sleep).await;
         received = read?;
         if received == 0 {
             return Ok(());

@@ -14,7 +14,11 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{QUEUE_BYTES_MAX, channel::Channel, listen::announce};
+use crate::{
+    QUEUE_BYTES_MAX,
+    channel::Channel,
+    listen::{announce, batch},
+};
 
 /// Runs `serve` for each connection, for as long as the process lives.
 ///
@@ -27,7 +31,7 @@ where
 {
     runtime()?.block_on(async {
         let listener = listening(listener)?;
-        let channel = Channel::new(QUEUE_BYTES_MAX);
+        let channel = Channel::new(QUEUE_BYTES_MAX, batch()?);
         loop {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(serve(stream, channel.clone()));
@@ -35,12 +39,17 @@ where
     })
 }
 
-/// The runtime. It asks the kernel for events after `EVENT_INTERVAL` tasks, and whenever it has nothing to do.
+/// The runtime. It asks the kernel for events after `EVENT_INTERVAL` tasks, and whenever it has nothing to do. Time is
+/// of use to those only that gather messages.
 ///
 /// # Errors
-/// The system refused.
+/// The system refused, or the command line is another.
 pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_io().event_interval(EVENT_INTERVAL).build()
+    let mut builder = Builder::new_current_thread();
+    if batch()?.is_some() {
+        builder.enable_time();
+    }
+    builder.enable_io().event_interval(EVENT_INTERVAL).build()
 }
 
 /// The listener as Tokio's, once it is announced.

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod client;
 pub mod completion;
 pub mod current_thread;
+pub mod gather;
 pub mod listen;
 pub mod messages;
 pub mod session;

@@ -1,6 +1,6 @@
 //! Listening: the socket options that every compared server has, set in one place.
 //!
-//! In      `[--port N]`, none: a free port; or `--version`
+//! In      `[--port N] [--batch-ms N]`: a free port, and nothing is gathered, unless they say so; or `--version`
 //! Out     a listener on 127.0.0.1 whose connections inherit SO_SNDBUF and TCP_NODELAY; a line that says
 //!         where. Or the version of the library that is measured
 //! Bounds  as many descriptors as the hard limit allows
@@ -11,6 +11,7 @@ use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process, thread,
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,7 +27,46 @@ pub fn listen(library: &str) -> io::Result<TcpListener> {
         writeln!(io::stdout(), "{library} {}", locked_version(library).unwrap_or("unknown"))?;
         process::exit(0);
     }
-    listen_on(port(env::args().skip(1))?)
+    listen_on(Options::parse(env::args().skip(1))?.port)
+}
+
+/// How long messages are gathered before they leave, if the command line asks for it.
+///
+/// # Errors
+/// The command line is another.
+pub fn batch() -> io::Result<Option<Duration>> {
+    Ok(Options::parse(env::args().skip(1))?.batch)
+}
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// 0: a free one.
+    pub port: u16,
+    /// How long messages are gathered before they leave; `None`: each leaves when it has come.
+    pub batch: Option<Duration>,
+}
+
+impl Options {
+    /// Options in any order.
+    ///
+    /// # Errors
+    /// Something else was given.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> io::Result<Self> {
+        let usage = || io::Error::new(io::ErrorKind::InvalidInput, USAGE);
+        let mut options = Self::default();
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or_else(usage)?;
+            match name.as_str() {
+                "--port" => options.port = value.parse().map_err(|_| usage())?,
+                "--batch-ms" => {
+                    options.batch = Some(Duration::from_millis(value.parse().map_err(|_| usage())?));
+                }
+                _ => return Err(usage()),
+            }
+        }
+        Ok(options)
+    }
 }
 
 /// A listener on this port; 0 is a free one.
@@ -59,19 +99,6 @@ pub fn announce(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// The port of `[--port N]`.
-///
-/// # Errors
-/// Something else was given.
-pub fn port(mut arguments: impl Iterator<Item = String>) -> io::Result<u16> {
-    let usage = || io::Error::new(io::ErrorKind::InvalidInput, "give nothing, --port N or --version");
-    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (None, ..) => Ok(0),
-        (Some("--port"), Some(port), None) => port.parse().map_err(|_| usage()),
-        _ => Err(usage()),
-    }
-}
-
 /// What this program was built with.
 fn locked_version(library: &str) -> Option<&'static str> {
     let lock = include_str!("../Cargo.lock");
@@ -86,6 +113,8 @@ fn locked_version(library: &str) -> Option<&'static str> {
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 const BACKLOG: i32 = 4096;
+
+const USAGE: &str = "give --port N, --batch-ms N, both or nothing, or --version";
 
 #[cfg(test)]
 mod tests {
@@ -102,12 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_a_port_or_nothing() {
-        let port = |line: &str| port(line.split_whitespace().map(str::to_owned)).ok();
-        assert_eq!(port(""), Some(0));
-        assert_eq!(port("--port 8080"), Some(8080));
-        for wrong in ["--port", "--port 65536", "8080", "--port 1 2"] {
-            assert_eq!(port(wrong), None, "{wrong}");
+    fn the_command_line_is_a_port_and_a_time_or_nothing() {
+        let parse = |line: &str| Options::parse(line.split_whitespace().map(str::to_owned)).ok();
+        let options =
+            |port, batch: Option<u64>| Some(Options { port, batch: batch.map(Duration::from_millis) });
+        assert_eq!(parse(""), options(0, None));
+        assert_eq!(parse("--port 8080"), options(8080, None));
+        assert_eq!(parse("--batch-ms 1 --port 8080"), options(8080, Some(1)));
+        for wrong in
+            ["--port", "--port 65536", "8080", "--port 1 2", "--batch-ms", "--batch-ms x", "--batch 1"]
+        {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -7,7 +7,10 @@
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 
-use crate::channel::{Channel, Receiver};
+use crate::{
+    channel::{Channel, Receiver},
+    gather::Gather,
+};
 
 /// Length of a message's payload if it is text or binary, and not about the connection.
 pub type PayloadBytes<M> = fn(&M) -> Option<usize>;
@@ -54,9 +57,10 @@ pub async fn publish<S, M, E>(mut socket: S, channel: Channel<M>, payload_bytes:
 where
     S: Stream<Item = Result<M, E>> + Unpin,
 {
-    while let Some(Ok(message)) = socket.next().await {
+    let mut gather = Gather::new(channel);
+    while let Some(Ok(message)) = gather.reading(socket.next(), tokio::time::sleep).await {
         if let Some(bytes) = payload_bytes(&message) {
-            channel.publish(message, bytes);
+            gather.publish(message, bytes);
         }
     }
 }

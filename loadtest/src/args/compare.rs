@@ -62,6 +62,6 @@ Examples:
   loadtest compare --scale quick --only 'fanwire io_uring,floor' --out /tmp/compare
       a minute: does it work?
   loadtest compare
-      the record, about an hour
+      the record, about an hour and a half
   loadtest compare --cell 'burst 16' --rounds 9
       some cells, more exactly";

@@ -28,6 +28,9 @@ pub struct Rival {
     pub kind: String,
     /// What starts it; paths are relative to the repository's root.
     pub command: Vec<String>,
+    /// What makes it gather messages for a millisecond before they leave, behind `command`; nothing if it cannot.
+    #[serde(default)]
+    pub batched: Vec<String>,
     /// Files that must be there.
     pub needs: Vec<PathBuf>,
     /// How it is spoken to.
@@ -95,12 +98,15 @@ impl Rival {
         if line.is_empty() { "says none".to_owned() } else { line.to_owned() }
     }
 
-    /// Starts it on these CPUs.
+    /// Starts it on these CPUs, gathering messages if they are to be `batched`.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(&self, root: &Path, cpus: &CpuList) -> Result<Server, ServerError> {
-        let command = self.words(&self.command, root).ok_or(ServerError::Silent)?;
+    pub fn start(&self, root: &Path, cpus: &CpuList, batched: bool) -> Result<Server, ServerError> {
+        let mut command = self.words(&self.command, root).ok_or(ServerError::Silent)?;
+        if batched {
+            command.args(&self.batched);
+        }
         Server::spawn(command, Some(cpus))
     }
 
@@ -157,6 +163,7 @@ fn ours(driver: &str, name: &str) -> Rival {
         name: name.to_owned(),
         kind: OURS_KIND.to_owned(),
         command: words(&[&program.to_string_lossy(), "--driver", driver]),
+        batched: words(&["--flush-delay-ms", "1"]),
         needs: vec![program.clone()],
         dialect: "paths".to_owned(),
         burst: "coalesced".to_owned(),

@@ -324,6 +324,7 @@ mod tests {
     fn rival(name: &str) -> Rival {
         let none = Vec::new;
         Rival {
+            batched: Vec::new(),
             name: name.to_owned(),
             kind: "rust".to_owned(),
             command: vec!["x".to_owned()],

@@ -143,7 +143,11 @@ impl Round<'_> {
     }
 
     fn run(&self, rival: &Rival, cell: &Cell, rate: Option<f64>) -> Result<Report, String> {
-        let server = rival.start(&self.root, &self.cores.server).map_err(|error| error.to_string())?;
+        if cell.is_batched && rival.batched.is_empty() {
+            return Err("it gathers no messages".to_owned());
+        }
+        let server = rival.start(&self.root, &self.cores.server, cell.is_batched);
+        let server = server.map_err(|error| error.to_string())?;
         let mut line = vec!["loadtest".to_owned()];
         line.extend(cell.arguments.iter().cloned());
         let pid = server.process().id().to_string();

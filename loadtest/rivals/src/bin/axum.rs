@@ -22,7 +22,7 @@ use rivals::{
     MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX,
     channel::Channel,
     current_thread::{listening, runtime},
-    listen::listen,
+    listen::{batch, listen},
     messages,
 };
 
@@ -32,7 +32,7 @@ fn main() -> io::Result<()> {
         .route("/sub", any(subscribe))
         .route("/pub", any(publish))
         .route("/echo", any(echo))
-        .with_state(Channel::new(QUEUE_BYTES_MAX));
+        .with_state(Channel::new(QUEUE_BYTES_MAX, batch()?));
     runtime()?.block_on(async { axum::serve(listening(listener)?, routes).await })
 }
 

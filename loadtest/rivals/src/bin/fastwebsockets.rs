@@ -21,6 +21,7 @@ use rivals::{
     MESSAGE_BYTES_MAX,
     channel::{Channel, Receiver},
     current_thread,
+    gather::Gather,
     listen::listen,
     session::{Path, Shaken, shake_hands},
 };
@@ -81,15 +82,16 @@ async fn serve(mut stream: TcpStream, channel: Channel<Message>) -> Result<(), W
     // The library refuses what is as long as the limit.
     socket.set_max_message_size(MESSAGE_BYTES_MAX + 1);
     let mut socket = FragmentCollector::new(socket);
+    let mut gather = Gather::new(channel);
     loop {
-        let frame = socket.read_frame().await?;
+        let frame = gather.reading(socket.read_frame(), tokio::time::sleep).await?;
         match frame.opcode {
             OpCode::Close => return Ok(()),
             OpCode::Text | OpCode::Binary if path == Path::Echo => socket.write_frame(frame).await?,
             OpCode::Text | OpCode::Binary => {
                 let message = Message::new(frame.opcode, frame.payload);
                 let payload_bytes = message.payload.len();
-                channel.publish(message, payload_bytes);
+                gather.publish(message, payload_bytes);
             }
             _ => {}
         }

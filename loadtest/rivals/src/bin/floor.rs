@@ -1,7 +1,8 @@
 //! The floor: the least that any server must do, one contiguous `send` per subscriber and burst.
 //!
 //! In      `[--port N]` or `--version`; connections as README.md says
-//! Out     what one read of a publisher brought, encoded once, to each subscriber in one `send`; the rest of
+//! Out     what one read of a publisher brought (with --batch-ms: what has come within that time), encoded once,
+//!         to each subscriber in one `send`; the rest of
 //!         a send that was short when its socket has room again
 //! Bounds  24 bytes per subscriber beside its decoder; one further behind than `QUEUE_BYTES_MAX` is closed
 //! Source  the way with epoll of the floor in `benches`; the plain loop cannot leave a full socket for later
@@ -12,11 +13,12 @@ use std::{
     io, mem,
     net::{TcpListener, TcpStream},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use rivals::{
     QUEUE_BYTES_MAX, READ_BYTES_MAX,
-    listen::{announce, listen},
+    listen::{announce, batch, listen},
     session::{Frames, Path, Session, Shaken, shake_hands},
 };
 use rustix::{
@@ -45,6 +47,9 @@ struct Floor {
     frames: Frames,
     /// The frames of one burst. It is used again unless a subscriber still holds it.
     batch: Rc<Vec<u8>>,
+    /// How long frames are gathered, and until when those that wait.
+    gathers: Option<Duration>,
+    due: Option<Instant>,
 }
 
 /// What a fan-out passes over, so it is small.
@@ -78,12 +83,15 @@ impl Floor {
         let poller = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&poller, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         let (connections, buffer) = (Slab::new(), vec![0; READ_BYTES_MAX]);
-        Ok(Self { listener, poller, connections, buffer, frames: Frames::default(), batch: Rc::default() })
+        let (frames, gathers) = (Frames::default(), batch()?);
+        Ok(Self { listener, poller, connections, buffer, frames, batch: Rc::default(), gathers, due: None })
     }
 
     fn turn(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        match epoll::wait(&self.poller, spare_capacity(&mut events), None) {
+        let left = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| left.try_into().ok());
+        match epoll::wait(&self.poller, spare_capacity(&mut events), left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -103,6 +111,10 @@ impl Floor {
             if (writable && self.send_rest(key).is_err()) || (readable && self.read(key).is_err()) {
                 self.connections.try_remove(key);
             }
+        }
+        if self.due.is_some_and(|due| due <= Instant::now()) {
+            self.due = None;
+            self.publish();
         }
         Ok(())
     }
@@ -136,7 +148,13 @@ impl Floor {
         if !answers.is_empty() {
             connection.send(&self.poller, key, &Rc::new(answers))?;
         }
-        self.publish();
+        match self.gathers {
+            None => self.publish(),
+            Some(time) if !self.frames.published.is_empty() => {
+                self.due.get_or_insert_with(|| Instant::now() + time);
+            }
+            Some(_) => {}
+        }
         if goes_on { Ok(()) } else { Err(Ended) }
     }
 

@@ -1,6 +1,6 @@
 //! For runtimes that cannot set socket options: a listener with all of them, handed to another program.
 //!
-//! In      `PROGRAM ARGUMENTS... [--port N]`
+//! In      `PROGRAM ARGUMENTS... [--port N] [--batch-ms N]`; the program gets --batch-ms as well
 //! Out     becomes that program, which finds the listener's descriptor in `RIVAL_LISTENER`
 //! Bounds  the program must run for as long as its standard input is open, as README.md says
 //! Source  `rivals::listen`
@@ -8,13 +8,17 @@
 
 use std::{env, io, os::fd::AsRawFd, os::unix::process::CommandExt, process::Command};
 
-use rivals::listen::{listen_on, port};
+use rivals::listen::{Options, listen_on};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 fn main() -> io::Result<()> {
     let mut words: Vec<String> = env::args().skip(1).collect();
-    let options = words.iter().position(|word| word == "--port").unwrap_or(words.len());
-    let listener = listen_on(port(words.drain(options..))?)?;
+    let ours = words.iter().position(|word| word == "--port" || word == "--batch-ms").unwrap_or(words.len());
+    let options = Options::parse(words.drain(ours..))?;
+    let listener = listen_on(options.port)?;
+    if let Some(batch) = options.batch {
+        words.extend(["--batch-ms".to_owned(), batch.as_millis().to_string()]);
+    }
     fcntl_setfd(&listener, FdFlags::empty())?;
     let usage = || io::Error::new(io::ErrorKind::InvalidInput, "give a program and its arguments");
     let (program, arguments) = words.split_first().ok_or_else(usage)?;

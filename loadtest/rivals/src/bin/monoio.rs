@@ -3,8 +3,8 @@
 //! In      `[--port N]` or `--version`; connections as README.md says
 //! Out     one task per connection; what one read of a publisher brought is one shared write per subscriber
 //! Bounds  `rivals::channel`: a subscriber further behind than `QUEUE_BYTES_MAX` is closed
-//! Source  monoio 0.2.4, `RuntimeBuilder`: the io_uring driver, no timer, ring entries for thousands of
-//!         sockets. COOP_TASKRUN and DEFER_TASKRUN were tried and gave no less CPU
+//! Source  monoio 0.2.4, `RuntimeBuilder`: the io_uring driver, no timer unless messages are gathered, ring
+//!         entries for thousands of sockets. COOP_TASKRUN and DEFER_TASKRUN were tried and gave no less CPU
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -14,32 +14,38 @@ use monoio::{
     IoUringDriver, RuntimeBuilder,
     io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable},
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
 use rivals::{
     QUEUE_BYTES_MAX,
     channel::Channel,
     completion::{self, Read, Write},
-    listen::{announce, listen},
+    listen::{announce, batch, listen},
 };
 
 fn main() -> io::Result<()> {
+    let listener = listen("monoio")?;
     let mut ring = io_uring::IoUring::builder();
     ring.setup_single_issuer().setup_cqsize(COMPLETION_ENTRIES);
     let runtime = RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(ENTRIES);
-    runtime.build()?.block_on(accept())
+    if batch()?.is_some() {
+        return runtime.enable_timer().build()?.block_on(accept(listener));
+    }
+    runtime.build()?.block_on(accept(listener))
 }
 
-async fn accept() -> io::Result<()> {
-    let listener = listen("monoio")?;
+async fn accept(listener: std::net::TcpListener) -> io::Result<()> {
     announce(&listener)?;
     let listener = TcpListener::from_std(listener)?;
-    let channel = Channel::new(QUEUE_BYTES_MAX);
+    let channel = Channel::new(QUEUE_BYTES_MAX, batch()?);
     loop {
         let (stream, _) = listener.accept().await?;
         let (reader, writer) = stream.into_split();
         let channel = channel.clone();
         // How a connection ended is for the client to say: it misses what it does not get.
-        monoio::spawn(async move { completion::serve(Reader(reader), Writer(writer), channel).await.ok() });
+        monoio::spawn(
+            async move { completion::serve(Reader(reader), Writer(writer), channel, sleep).await.ok() },
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use rivals::{
     QUEUE_BYTES_MAX,
     channel::Channel,
     completion::{self, Read, Write},
-    listen::{announce, listen},
+    listen::{announce, batch, listen},
 };
 use tokio_uring::net::{TcpListener, TcpStream};
 
@@ -28,7 +28,7 @@ async fn accept() -> io::Result<()> {
     let listener = listen("tokio-uring")?;
     announce(&listener)?;
     let listener = TcpListener::from_std(listener);
-    let channel = Channel::new(QUEUE_BYTES_MAX);
+    let channel = Channel::new(QUEUE_BYTES_MAX, batch()?);
     loop {
         let (stream, _) = listener.accept().await?;
         let stream = Rc::new(stream);
@@ -36,7 +36,7 @@ async fn accept() -> io::Result<()> {
         tokio_uring::spawn(async move {
             let (reader, writer) = (Half(Rc::clone(&stream)), Half(Rc::clone(&stream)));
             // How a connection ended is for the client to say: it misses what it does not get.
-            completion::serve(reader, writer, channel).await.ok();
+            completion::serve(reader, writer, channel, tokio::time::sleep).await.ok();
             // A request that is under way keeps the socket open; this ends it.
             stream.shutdown(Shutdown::Both).ok();
         });
