@@ -1,7 +1,7 @@
 /**
  * What the tests share: a real server, waits that end, a log of what a client says.
  *
- * In      FANWIRE_SERVER: the server's binary; without it the one that `cargo build --release` leaves
+ * In      SERVER_UNDER_TEST: the server's binary; without it the one that `cargo build --release` leaves
  * Out     servers on loopback, at a free port
  * Bounds  WAIT_MS for each wait; servers end with their test
  */
@@ -14,13 +14,13 @@ import { connect } from "../dist/index.js";
 export const WAIT_MS = 15_000;
 
 const BINARY =
-  process.env.FANWIRE_SERVER ??
+  process.env.SERVER_UNDER_TEST ??
   fileURLToPath(new URL("../../../target/release/fanwire-server", import.meta.url));
 
 /** A fanwire-server; `restart` puts another one in its place, at the same port. */
 export async function startServer(t, ...args) {
   if (!existsSync(BINARY))
-    throw new Error(`there is no ${BINARY}: run scripts/clients, or set FANWIRE_SERVER`);
+    throw new Error(`there is no ${BINARY}: run scripts/clients, or set SERVER_UNDER_TEST`);
   let child;
   let url;
 
