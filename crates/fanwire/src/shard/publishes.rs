@@ -5,7 +5,7 @@
 //! Bounds  `BUNDLE_FRAMES_MAX` frames and `BUNDLE_BYTES_MAX` bytes wait, until anything else is asked for
 //! Source  docs/architecture.md
 //!
-//! Topics and queues lie in here, where nothing can reach them past `now`: so a publish that waits is queued before
+//! Topics and queues lie in here, where nothing can change them past `now`: so a publish that waits is queued before
 //! anything happens after it, and nobody can tell that it has waited.
 
 use super::{
