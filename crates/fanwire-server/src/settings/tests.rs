@@ -1,3 +1,5 @@
+//! Settings against what each source may say: which one wins, and what is told of what is wrong.
+
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use super::*;
