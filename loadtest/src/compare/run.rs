@@ -128,7 +128,8 @@ impl Round<'_> {
 
     /// The rate that all can bear: 70 % of what the weakest can.
     fn rate(&self, measured: &[Measured]) -> Option<f64> {
-        let least = || measured.iter().find(|of_cell| of_cell.cell.main == "capacity")?.least_median();
+        let least =
+            || measured.iter().find(|of| of.cell.main == "capacity" && !of.cell.is_batched)?.least_median();
         self.args.latency_rate.or_else(|| least().map(|least| least * 0.7))
     }
 
