@@ -21,8 +21,13 @@ fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     for subscribers in [1, 100, 10_000, 100_000] {
         group.throughput(Throughput::Elements(u64::from(subscribers)));
+        let name = format!("to_{subscribers}_subscribers");
         let mut fan_out = FanOutBench::new(subscribers, PAYLOAD_BYTES);
-        group.bench_function(format!("to_{subscribers}_subscribers"), |bencher| {
+        group.bench_function(&name, |bencher| {
+            bencher.iter_custom(|count| (0..count).map(|_| time_publish(&mut fan_out)).sum());
+        });
+        let mut fan_out = FanOutBench::shuffled(subscribers, PAYLOAD_BYTES);
+        group.bench_function(format!("{name}_in_no_order"), |bencher| {
             bencher.iter_custom(|count| (0..count).map(|_| time_publish(&mut fan_out)).sum());
         });
     }
@@ -44,12 +49,19 @@ fn deliver(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(burst * 10_000));
         let mut fan_out = FanOutBench::new(10_000, PAYLOAD_BYTES);
         group.bench_function(format!("burst_{burst}"), |bencher| {
-            bencher.iter(|| {
-                (0..burst).for_each(|_| fan_out.publish());
-                fan_out.flush();
-            });
+            bencher.iter(|| deliver_burst(&mut fan_out, burst));
         });
     }
+    group.throughput(Throughput::Elements(100_000));
+    let mut fan_out = FanOutBench::shuffled(100_000, PAYLOAD_BYTES);
+    group.bench_function("burst_1_to_100000_in_no_order", |bencher| {
+        bencher.iter(|| deliver_burst(&mut fan_out, 1));
+    });
+}
+
+fn deliver_burst(fan_out: &mut FanOutBench, burst: u64) {
+    (0..burst).for_each(|_| fan_out.publish());
+    fan_out.flush();
 }
 
 /// One session's queue, which a message to it alone goes through.

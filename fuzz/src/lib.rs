@@ -13,6 +13,7 @@ pub mod handshake_head;
 mod head_rules;
 mod head_twin;
 mod input;
+pub mod proxy_header;
 mod rfc6455;
 pub mod seeds;
 pub mod session;
@@ -23,12 +24,13 @@ pub mod utf8;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("handshake_head", handshake_head::check),
     ("frame_decoder", frame_decoder::check),
     ("encoder", encoder::check),
     ("utf8", utf8::check),
     ("envelope", envelope::check),
     ("close", close::check),
+    ("proxy_header", proxy_header::check),
     ("session", session::check),
 ];

@@ -17,6 +17,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "utf8" => texts(),
         "envelope" => envelopes(),
         "close" => closes(),
+        "proxy_header" => proxy_headers(),
         "session" => sessions(),
         _ => Vec::new(),
     }
@@ -203,6 +204,30 @@ fn closes() -> Vec<(String, Vec<u8>)> {
         ("longest", close(1000, &"x".repeat(123))),
         ("too-long-by-a-character", close(1008, &format!("{}🦀", "x".repeat(120)))),
         ("not-utf8", b"\x03\xE8\xC0".to_vec()),
+    ])
+}
+
+/// In front of each, how it is cut.
+fn proxy_headers() -> Vec<(String, Vec<u8>)> {
+    let v2 = |command: u8, family: u8, rest: &[u8]| {
+        let length = u16::try_from(rest.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [b"\x05\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family], &length, rest, b"GET /"].concat()
+    };
+    let ipv4 = [192, 0, 2, 7, 198, 51, 100, 1, 0x30, 0x39, 1, 187];
+    named([
+        ("v1-tcp4", b"\x01PROXY TCP4 192.0.2.7 198.51.100.1 12345 443\r\nGET /".to_vec()),
+        ("v1-tcp6", b"\x40PROXY TCP6 2001:db8::7 ::1 12345 443\r\n".to_vec()),
+        ("v1-unknown", b"\x02PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec()),
+        ("v1-too-long", [b"\x03PROXY UNKNOWN ".as_slice(), &[b'f'; 93], b"\r\n"].concat()),
+        ("v1-no-port", b"\x01PROXY TCP4 192.0.2.7 198.51.100.1 12345\r\n".to_vec()),
+        ("v2-ipv4", v2(0x21, 0x11, &ipv4)),
+        ("v2-ipv4-and-more", v2(0x21, 0x11, &[&ipv4[..], b"\x01\0\x02h2"].concat())),
+        ("v2-ipv6", v2(0x21, 0x21, &[[0x20; 32].as_slice(), &[1, 2, 3, 4]].concat())),
+        ("v2-unix", v2(0x21, 0x31, &[b'a'; 216])),
+        ("v2-local", v2(0x20, 0x00, b"")),
+        ("v2-local-without-its-addresses", v2(0x20, 0x11, b"")),
+        ("v2-addresses-cut", v2(0x21, 0x11, &ipv4[..11])),
+        ("no-header", b"\x07GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_vec()),
     ])
 }
 

@@ -21,7 +21,7 @@ macro_rules! inputs_pass {
     };
 }
 
-inputs_pass! { handshake_head frame_decoder encoder utf8 envelope close session }
+inputs_pass! { handshake_head frame_decoder encoder utf8 envelope close proxy_header session }
 
 fn replay(target: &str) {
     let (_, check) = TARGETS.into_iter().find(|(name, _)| *name == target).expect("it is a target");

@@ -147,7 +147,8 @@ const SEEDS_MIN: u64 = 1_000;
 /// Not here: gauges; `assemblies_refused` and `refused_early_bytes`, which happen once or twice in a thousand seeds;
 /// `accepts_aborted`, `accepts_paused` and `completions_overflowed`, for the simulated network has no connection that
 /// is gone before it is accepted, no limit of descriptors and no completion ring; `refused_origin`, for no request
-/// has an origin; `frames_refused_memory`, for room is made for every frame.
+/// has an origin; `refused_untrusted` and `refused_proxy_header`, for its listener expects no proxies;
+/// `frames_refused_memory`, for room is made for every frame.
 const REQUIRED: [&str; 54] = [
     "bytes_sent",
     "bytes_shared",

@@ -43,6 +43,21 @@ mod transport;
 #[doc = include_str!("../../../docs/adapters.md")]
 struct Guide;
 
+/// So is that of the book's other pages: this crate's tests have all that they use.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../../docs/start/library.md")]
+    struct Start;
+    #[doc = include_str!("../../../docs/guides/back-pressure.md")]
+    struct BackPressure;
+    #[doc = include_str!("../../../docs/from/uwebsockets.md")]
+    struct FromUwebsockets;
+    #[doc = include_str!("../../../docs/from/tokio-tungstenite.md")]
+    struct FromTokioTungstenite;
+    #[doc = include_str!("../../../docs/from/go-live.md")]
+    struct FromGo;
+}
+
 pub use error::AdoptError;
 pub use incoming::{Admitted, Incoming};
 pub use transport::{Transport, adopt};

@@ -2,7 +2,7 @@
 //! other servers.
 //!
 //! In      `broadcast [--port N] [--driver auto|uring|epoll] [--shards N] [--flush-delay-ms MS] [--ping S]
-//!         [--page-share-min BYTES]`; clients that name their role in the request
+//!         [--page-share-min BYTES]`, or `--version`; clients that name their role in the request
 //! Out     `listening on ws://127.0.0.1:PORT/ws?role=` on stdout; that with `/sub` behind it gets every
 //!         message from those with `/pub`, unchanged, and with `/echo` gets its own messages back. Ends when
 //!         its input does
@@ -19,6 +19,7 @@ mod driver;
 
 /// Sends what one client publishes to all subscribers.
 #[derive(Parser)]
+#[command(version)]
 struct Args {
     /// Port on 127.0.0.1; 0 asks for a free one.
     #[arg(long, default_value_t = 0)]

@@ -124,7 +124,7 @@ impl<V: Send + 'static> Adopter<V> {
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shared.shards.len();
         let Stream(descriptor) = stream;
         let command = Command::Adopt { descriptor, has_place, value: Box::new(value), received };
-        self.shared.adopt(shard, command)
+        self.shared.hand_over(shard, command)
     }
 
     /// How large a request's head may be, for who reads it: [`Options::head_bytes_max`].

@@ -7,6 +7,7 @@
 
 use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
+use ahash::RandomState;
 use rustix::io::Errno;
 
 use crate::{
@@ -36,9 +37,20 @@ pub struct FanOutBench {
 impl FanOutBench {
     /// `subscribers` sessions on one topic, and a frame of `payload_bytes` for it.
     pub fn new(subscribers: u32, payload_bytes: usize) -> Self {
-        let options = Options::default();
+        Self::of((0..subscribers).collect(), payload_bytes)
+    }
+
+    /// The same after a day of joins and leaves: the topic has its subscribers in no order. The same one each time.
+    pub fn shuffled(subscribers: u32, payload_bytes: usize) -> Self {
+        let mut order: Vec<u32> = (0..subscribers).collect();
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        order.sort_by_cached_key(|slot| hasher.hash_one(slot));
+        Self::of(order, payload_bytes)
+    }
+
+    fn of(order: Vec<u32>, payload_bytes: usize) -> Self {
         let frame = frame(payload_bytes);
-        Self { fan_out: FanOut::new(NullDriver, &options, frame.topic(), subscribers), frame }
+        Self { fan_out: FanOut::new(NullDriver, &Options::default(), frame.topic(), &order), frame }
     }
 
     /// Publishes the frame; it may wait for others until `queue` or `flush`.

@@ -9,7 +9,7 @@ use std::io;
 
 use thiserror::Error;
 
-pub use crate::driver::socket::ListenError;
+pub use crate::driver::listener::{ListenAddress, ListenError};
 
 /// Why a server could not be bound or started.
 #[derive(Debug, Error)]

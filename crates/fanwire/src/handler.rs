@@ -119,7 +119,8 @@ impl<'a> Request<'a> {
         self.head.protocols()
     }
 
-    /// The peer's address: the proxy's if there is one.
+    /// The peer's address. Behind proxies it is the one that the PROXY header names, if the listener expects one
+    /// ([`Listen::behind`](crate::Listen::behind)), else the proxy's own. `0.0.0.0:0` of a Unix socket's.
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
@@ -270,7 +271,8 @@ impl Http {
     }
 
     /// Takes the connection out of Fanwire: `take` gets the socket (non-blocking), the bytes read from it so far
-    /// (the head included) and the peer. It runs on the shard's thread and must not block: hand them to whoever
+    /// (the head included, a PROXY header left out) and the peer. That of a Unix socket is a `TcpStream` as well,
+    /// which reads and writes as one but refuses options of TCP. It runs on the shard's thread and must not block: hand them to whoever
     /// goes on.
     pub fn take_over(take: impl FnOnce(TcpStream, Vec<u8>, SocketAddr) + Send + 'static) -> Self {
         Self { answer: HttpAnswer::TakeOver(Box::new(take)) }

@@ -32,7 +32,9 @@
 //! - [`Handler`] has the hooks: `on_auth` lets a session in with a value of yours, [`Auth::later`] decides elsewhere
 //!   without blocking; `on_open`, `on_message`, `on_close`, and `on_http` for plain requests.
 //! - [`Session`] is what hooks act on; [`SessionHandle`] names a session from any thread, also after its end.
-//! - [`Server::start`] gives a [`Running`]: [`Publisher`], [`Stats`], an [`Adopter`] for connections that another
+//! - [`Listen`] is one more place for connections to come in: an address, a Unix socket, a socket of systemd's, each for
+//!   clients or for proxies that name them by the PROXY protocol.
+//! - [`Server::start`] gives a [`Running`]: [`Publisher`], [`Sessions`], [`Stats`], an [`Adopter`] for connections that another
 //!   HTTP stack has upgraded (`fanwire-adapters` does it for tokio, hyper, axum, monoio and tokio-uring),
 //!   [`Running::drain`] and [`Running::shutdown`].
 //! - [`Options`] says why each default is what it is; [`Codec`] is the form of messages, [`Json`] unless you choose.
@@ -43,13 +45,17 @@ mod adopt;
 pub mod bench;
 mod close;
 mod codec;
+mod distribution;
 mod driver;
 mod error;
 mod frame;
 mod handler;
+mod listen;
 mod memory;
+mod network;
 mod options;
 mod origin;
+mod proxy;
 mod publisher;
 mod server;
 mod session;
@@ -59,17 +65,22 @@ mod shared;
 pub mod sim;
 mod stats;
 mod sync;
+mod visit;
 
 pub use adopt::{Admission, Adopter, Stream};
 pub use close::{CloseKind, CloseReason};
 pub use codec::{Codec, Json, Message, Raw};
-pub use error::{Error, ListenError, PublishError, SendError, SubscribeError};
+pub use distribution::{Distribution, Distributions};
+pub use error::{Error, ListenAddress, ListenError, PublishError, SendError, SubscribeError};
 pub use fanwire_ws::{Kind, Refusal, RequestHead};
 pub use frame::{Frame, Payload};
 pub use handler::{Auth, Handler, Http, Request, Ticket};
+pub use listen::Listen;
 pub use memory::MemoryBound;
+pub use network::{Network, NetworkError};
 pub use options::{DriverChoice, Options, Overflow, Pinning};
-pub use publisher::Publisher;
+pub use publisher::{Publisher, TopicOrder};
 pub use server::{DrainReport, Running, Server};
 pub use session::{Queued, Session, SessionHandle, SessionId};
 pub use stats::{ShardStats, Stats};
+pub use visit::{Place, Sessions};

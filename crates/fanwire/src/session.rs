@@ -46,7 +46,8 @@ impl<'a, V> Session<'a, V> {
         self.value
     }
 
-    /// The peer's address: the proxy's if there is one. A Unix stream's peer has none: `0.0.0.0:0`.
+    /// The peer's address, as [`Request::peer`](crate::Request::peer) has it. A Unix stream's peer has none:
+    /// `0.0.0.0:0`.
     pub fn peer(&self) -> SocketAddr {
         self.ops.peer(self.slot)
     }
@@ -139,6 +140,11 @@ impl<'a, V> Session<'a, V> {
     /// The topics it is subscribed to; in `on_close`, those it had at its end.
     pub fn topics(&self) -> Vec<&str> {
         self.ops.topics(self.slot)
+    }
+
+    /// How many topics it is subscribed to; 0 in `on_close`.
+    pub fn topic_count(&self) -> usize {
+        self.ops.topic_count(self.slot)
     }
 
     /// Closes with 1000 after what is queued has been sent.
@@ -304,6 +310,7 @@ pub(crate) trait Ops {
     fn peer(&self, slot: u32) -> SocketAddr;
     fn queued(&self, slot: u32) -> Queued;
     fn topics(&self, slot: u32) -> Vec<&str>;
+    fn topic_count(&self, slot: u32) -> usize;
     fn send(&mut self, slot: u32, topic: &str, payload: &Payload<'_>) -> Result<(), SendError>;
     fn send_to(&mut self, to: SessionRef, topic: &str, payload: &Payload<'_>) -> Result<(), SendError>;
     fn publish(

@@ -16,10 +16,12 @@ use std::{
 use crate::{
     close::CloseKind,
     codec::Codec,
+    distribution::Meters,
     driver::Key,
     error::{PublishError, SendError, SubscribeError},
     frame::{Frame, Payload},
     shard::{
+        greeting::Listeners,
         handles::HandleStates,
         inbox::Inbox,
         interest::{Interest, PendingSubscribe, TopicHasher},
@@ -27,7 +29,7 @@ use crate::{
         parking::Parking,
         topic_counts::TopicCounts,
     },
-    stats::{Counters, Stats},
+    stats::{Counters, ShardStats, Stats},
     sync::{
         Mutex,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -38,6 +40,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) limits: Limits,
+    pub(crate) listeners: Listeners,
     pub(crate) interest: Arc<Interest>,
     pub(crate) hasher: TopicHasher,
     pub(crate) topic_counts: Arc<TopicCounts>,
@@ -58,6 +61,7 @@ pub(crate) struct ShardSide {
     pub(crate) parking: Arc<Parking>,
     pub(crate) handles: HandleStates,
     pub(crate) counters: Counters,
+    pub(crate) meters: Meters,
     /// Bytes of the frames that wait in this shard's inbox and in the rings to it.
     intake_bytes: AtomicU64,
 }
@@ -72,9 +76,16 @@ impl ShardSide {
         self.inbox.release(taken);
     }
 
-    #[cfg(feature = "sim")]
     pub(crate) fn intake_bytes(&self) -> u64 {
         self.intake_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What waits for a shard others know, also when it does not come to look.
+    fn stats(&self) -> ShardStats {
+        let mut stats = self.counters.read();
+        stats.inbox_waiting = self.inbox.waiting() as u64;
+        stats.intake_bytes = self.intake_bytes();
+        stats
     }
 
     /// A frame has been taken in.
@@ -134,6 +145,10 @@ pub(crate) enum Command {
         value: Box<dyn Any + Send>,
         received: Vec<u8>,
     },
+    /// `visit` is a `Visit<H::Value>`.
+    Visit {
+        visit: Box<dyn Any + Send>,
+    },
 }
 
 impl Command {
@@ -179,11 +194,13 @@ impl Shared {
             parking,
             handles: HandleStates::new(),
             counters: Counters::default(),
+            meters: Meters::new(),
             intake_bytes: AtomicU64::new(0),
         };
         Self {
             codec,
             limits,
+            listeners: Listeners::new([]),
             interest: Interest::new(parkings.len()),
             hasher: TopicHasher::new(seeds),
             topic_counts: Arc::new(TopicCounts::new(seeds)),
@@ -194,6 +211,11 @@ impl Shared {
             phase: AtomicU8::new(Phase::Running as u8),
             drain: Mutex::new(Duration::ZERO),
         }
+    }
+
+    /// With listeners other than one that expects nothing in front of a request.
+    pub(crate) fn with_listeners(self, listeners: Listeners) -> Self {
+        Self { listeners, ..self }
     }
 
     // --- frames ---
@@ -278,14 +300,15 @@ impl Shared {
         self.shards[shard].inbox.push_free(command);
     }
 
-    pub(crate) fn adopt(&self, shard: usize, command: Command) -> Result<(), SendError> {
+    /// Hands a command to a shard that nobody but this command is for.
+    pub(crate) fn hand_over(&self, shard: usize, command: Command) -> Result<(), SendError> {
         let to = SessionRef {
             shard: u16::try_from(shard).expect("at most 64"),
             key: Key { slot: 0, generation: 0 },
         };
         self.post(to, command).map_err(|_| SendError::Full)?;
         if self.phase() == Phase::Stopping {
-            // The shard may have ended before the command came, and nobody else would close the connection.
+            // The shard may have ended before the command came, and nobody else would close its connection or drop it.
             self.shards[shard].discard_commands();
         }
         Ok(())
@@ -380,7 +403,8 @@ impl Shared {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats::read(self.shards.iter().map(|side| &side.counters), &self.outside)
+        let shards = self.shards.iter().map(ShardSide::stats).collect();
+        Stats::read(shards, self.shards.iter().map(|side| &side.meters), &self.outside)
     }
 
     // --- for audits ---

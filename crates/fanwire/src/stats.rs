@@ -7,15 +7,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::close::CloseKind;
+use crate::{
+    close::CloseKind,
+    distribution::{Distributions, Meters},
+};
 
 macro_rules! stats {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// One shard's counters and gauges at one moment, or their sum.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct ShardStats {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
             closed: [u64; CloseKind::ALL.len()],
         }
 
@@ -39,6 +42,14 @@ macro_rules! stats {
             /// Every counter and gauge with its name, for metrics; [`ShardStats::closed`] tells the rest.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// What a counter or gauge says, by its name: the first sentence begins with `Gauge:` for gauges.
+            pub fn help(name: &str) -> Option<&'static str> {
+                match name {
+                    $(stringify!($name) => Some(concat!($($doc,)*).trim_start()),)*
+                    _ => None,
+                }
             }
 
             fn add(&mut self, other: &Self) {
@@ -74,6 +85,13 @@ stats! {
     assembly_bytes,
     /// Gauge: received bytes that wait until their session's reading goes on.
     held_bytes,
+    /// Gauge: frames in the queues of all sessions.
+    frames_waiting,
+    /// Gauge: calls that wait in this shard's inbox.
+    inbox_waiting,
+    /// Gauge: bytes of the frames that wait in this shard's inbox and in the rings to it, which `intake_bytes_max`
+    /// bounds.
+    intake_bytes,
     /// Turns of the shard's loop.
     ticks,
     /// System calls made by the driver.
@@ -110,6 +128,10 @@ stats! {
     refused_timeout,
     /// Connections that sent more than 16 KiB before they were let in.
     refused_early_bytes,
+    /// Connections to a listener for proxies from peers that are not among them, answered 403.
+    refused_untrusted,
+    /// Connections of trusted proxies without a PROXY header that can be read, answered 400.
+    refused_proxy_header,
     /// Plain requests answered by `on_http`, its 404 included.
     http_answered,
     /// Messages received.
@@ -196,15 +218,20 @@ pub struct Stats {
     pub total: ShardStats,
     /// Each shard.
     pub shards: Vec<ShardStats>,
+    /// What each shard measures of its own work.
+    pub distributions: Vec<Distributions>,
 }
 
 impl Stats {
     /// `outside`: what threads that are no shard have counted.
-    pub(crate) fn read<'a>(counters: impl Iterator<Item = &'a Counters>, outside: &Counters) -> Self {
-        let shards: Vec<_> = counters.map(Counters::read).collect();
+    pub(crate) fn read<'a>(
+        shards: Vec<ShardStats>,
+        meters: impl Iterator<Item = &'a Meters>,
+        outside: &Counters,
+    ) -> Self {
         let mut total = outside.read();
         shards.iter().for_each(|shard| total.add(shard));
-        Self { total, shards }
+        Self { total, shards, distributions: meters.map(Meters::read).collect() }
     }
 }
 

@@ -34,8 +34,9 @@ use self::{
 use super::{
     Driver, DriverConfig, DriverCounts, DriverMemory, Event, GENERATION_MAX, Key, PARTS_PER_SEND_MAX,
     PageRange, SENDS_PER_BATCH_MAX, Send, Wake,
+    listener::Listener,
     pages::PageFile,
-    socket::{self, Admission, Listener, RandomBytes, WakeEvent},
+    socket::{self, Admission, RandomBytes, WakeEvent},
 };
 
 /// See the module.
@@ -53,7 +54,11 @@ pub(crate) struct EpollDriver {
     listeners_watched: bool,
     admission: Admission,
     accept_room: usize,
-    accepts_left_in_turn: u32,
+    /// The listener that is being accepted from, and how much it still may give in this turn.
+    accepting: Option<u8>,
+    accepts_left: usize,
+    /// What each listener may give in this turn.
+    accepts_each: usize,
     accepts_per_turn: u32,
     buffers: Buffers,
     pages: PageFile,
@@ -80,7 +85,9 @@ impl EpollDriver {
             listeners_watched: false,
             admission: Admission::Open,
             accept_room: 0,
-            accepts_left_in_turn: 0,
+            accepting: None,
+            accepts_left: 0,
+            accepts_each: 0,
             accepts_per_turn: config.accepts_armed_max.clamp(1, ACCEPTS_PER_TURN_MAX),
             buffers: Buffers::new(config.receive_buffers, config.receive_buffer_bytes),
             pages: PageFile::open(config.shares_pages),
@@ -243,35 +250,40 @@ impl EpollDriver {
         Step::Done(Some(event))
     }
 
-    fn next_accept(&mut self, listener_index: u64) -> Step {
-        let index = usize::try_from(listener_index).expect("tokens of listeners are indices");
+    fn next_accept(&mut self, token: u64) -> Step {
+        let index = u8::try_from(token).expect("tokens of listeners are their indices");
+        if self.accepting.replace(index) != Some(index) {
+            self.accepts_left = self.accepts_each;
+        }
         loop {
-            if self.admission != Admission::Open || self.accept_room == 0 || self.accepts_left_in_turn == 0 {
+            if self.admission != Admission::Open || self.accept_room == 0 || self.accepts_left == 0 {
                 return Step::Done(None);
             }
             // Listeners that were closed for good may still stand in what epoll_wait reported before.
-            let Some(listener) = self.listeners.get(index) else {
+            let Some(listener) = self.listeners.get(usize::from(index)) else {
                 return Step::Done(None);
             };
             self.counts.system_calls += 1;
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let error = match net::acceptfrom_with(&**listener, flags) {
-                Ok((socket, peer)) => match peer.map(SocketAddr::try_from) {
-                    Some(Ok(peer)) => {
-                        self.accept_room -= 1;
-                        self.accepts_left_in_turn -= 1;
-                        return Step::More(Event::Accepted { socket, peer });
-                    }
-                    // No address: the connection was reset before it was accepted.
-                    Some(Err(_)) | None => Errno::CONNABORTED,
-                },
+            let accepted = net::acceptfrom_with(&**listener, flags).and_then(|(socket, peer)| {
+                // No address: the connection was reset before it was accepted.
+                let peer = socket::peer_of(peer).ok_or(Errno::CONNABORTED)?;
+                listener.prepare(socket.as_fd(), self.config.send_buffer_bytes)?;
+                Ok((socket, peer))
+            });
+            let error = match accepted {
+                Ok((socket, peer)) => {
+                    self.accept_room -= 1;
+                    self.accepts_left -= 1;
+                    return Step::More(Event::Accepted { socket, peer, listener: index });
+                }
                 Err(error) => error,
             };
             match error {
                 Errno::AGAIN => return Step::Done(None),
                 Errno::INTR => {}
                 error if socket::accept_error_is_of_connection(error) => {
-                    self.accepts_left_in_turn -= 1;
+                    self.accepts_left -= 1;
                     self.counts.accepts_aborted += 1;
                 }
                 // EMFILE comes before the connection leaves the backlog: it is not lost.
@@ -287,6 +299,10 @@ impl Driver for EpollDriver {
 
     fn now(&self) -> u64 {
         self.now
+    }
+
+    fn clock(&self) -> u64 {
+        socket::now_nanoseconds()
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {
@@ -392,7 +408,11 @@ impl Driver for EpollDriver {
     }
 
     fn poll(&mut self, wait: Option<u64>) {
-        self.accepts_left_in_turn = self.accepts_per_turn;
+        // Shares, so that a listener on which very many come does not keep the others waiting.
+        self.accepts_each =
+            self.accept_room.min(self.accepts_per_turn as usize) / self.listeners.len().max(1);
+        self.accepts_each = self.accepts_each.max(1);
+        self.accepting = None;
         self.watch_listeners();
         if self.queued.is_empty() && self.ready_next == self.ready.len() {
             self.ready.clear();

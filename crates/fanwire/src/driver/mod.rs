@@ -6,6 +6,7 @@
 //! Source  io_uring(7), epoll(7); completion-shaped, because readiness can imitate it and not the reverse
 
 pub(crate) mod epoll;
+pub(crate) mod listener;
 mod pages;
 pub(crate) mod socket;
 #[cfg(test)]
@@ -36,6 +37,12 @@ pub(crate) trait Driver {
     /// Monotonic nanoseconds, read anew by every `poll` (so a tick sees one time).
     fn now(&self) -> u64;
 
+    /// The same clock at this moment: for measuring, once a turn. A driver whose time stands still during a turn says
+    /// that time.
+    fn clock(&self) -> u64 {
+        self.now()
+    }
+
     /// Random bytes: hash seeds, session ids, jitter.
     fn fill_random(&mut self, out: &mut [u8]);
 
@@ -48,10 +55,11 @@ pub(crate) trait Driver {
     /// From now on at most `room` connections may be accepted beyond those already given out as
     /// `Accepted`. The shard calls it every tick; 0 pauses accepting (armed accepts are cancelled, and
     /// what they had already accepted still comes as `Accepted`). After `AcceptFailed` the driver accepts
-    /// nothing until the next call with `room > 0` that follows a call with 0.
+    /// nothing until the next call with `room > 0` that follows a call with 0. Room for fewer connections than
+    /// there are listeners cannot be shared out: the caller gives none then.
     fn accept(&mut self, room: usize);
 
-    /// Closes the listening sockets for good; `Accepted` may still come for what was already accepted.
+    /// Closes the listening sockets for good (those that were handed over stay with whoever made them); `Accepted` may still come for what was already accepted.
     fn stop_accepting(&mut self);
 
     /// Makes a socket of a descriptor that somebody else accepted (`adopt`): sets its options, asks its peer.
@@ -132,8 +140,8 @@ pub(crate) trait Driver {
 /// What a driver reports. Per key: `Received*`, then at most one of `Eof` and `Failed`; `Writable` at any
 /// time before; `Closed` or `Taken` last.
 pub(crate) enum Event<D: Driver + ?Sized> {
-    /// A connection came in. The shard registers the socket, or drops it (which closes it).
-    Accepted { socket: D::Socket, peer: SocketAddr },
+    /// A connection came in on that listener. The shard registers the socket, or drops it (which closes it).
+    Accepted { socket: D::Socket, peer: SocketAddr, listener: u8 },
     /// Accepting failed for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM) or because
     /// the listener broke. No connection was lost: it waits in the backlog.
     AcceptFailed { error: Errno },

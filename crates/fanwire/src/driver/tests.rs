@@ -34,7 +34,8 @@ use super::{
     Driver, DriverConfig, Event, GENERATION_MAX, Key, PARTS_PER_SEND_MAX, PageRange, SENDS_PER_BATCH_MAX,
     Send,
     epoll::EpollDriver,
-    socket::{ListenError, Listener, ListenerOptions, NO_ADDRESS},
+    listener::{ListenError, Listener, ListenerOptions},
+    socket::NO_ADDRESS,
     uring::UringDriver,
 };
 
@@ -43,6 +44,8 @@ struct Bench<D: Driver> {
     driver: D,
     address: SocketAddr,
     accepted: Vec<(D::Socket, SocketAddr)>,
+    /// By which listener each came.
+    listeners: Vec<u8>,
     accept_failures: Vec<Errno>,
     keys: HashMap<Key, Seen>,
 }
@@ -86,7 +89,14 @@ fn config() -> DriverConfig {
 
 impl<D: Driver> Bench<D> {
     fn of(driver: D, address: SocketAddr) -> Self {
-        Self { driver, address, accepted: Vec::new(), accept_failures: Vec::new(), keys: HashMap::new() }
+        Self {
+            driver,
+            address,
+            accepted: Vec::new(),
+            listeners: Vec::new(),
+            accept_failures: Vec::new(),
+            keys: HashMap::new(),
+        }
     }
 }
 
@@ -133,7 +143,10 @@ impl<D: Make> Bench<D> {
 
     fn note(&mut self, event: Event<D>) {
         match event {
-            Event::Accepted { socket, peer } => self.accepted.push((socket, peer)),
+            Event::Accepted { socket, peer, listener } => {
+                self.accepted.push((socket, peer));
+                self.listeners.push(listener);
+            }
             Event::AcceptFailed { error } => self.accept_failures.push(error),
             Event::Received { key, buffer } => {
                 assert!(!buffer.is_empty(), "Received brings at least one byte");
@@ -351,6 +364,8 @@ driver_tests!([
     accept_room_is_respected,
     room_that_was_taken_back_accepts_nothing,
     connections_come_from_every_listener,
+    little_room_is_shared_out_to_every_listener,
+    connections_come_from_a_socket_file_without_an_address,
     peer_of_ipv6_is_told_whole,
     listener_that_is_stopped_refuses,
     few_receive_buffers_lose_nothing,

@@ -12,6 +12,7 @@
 //! its context as dying, and the work that is left is only cancelled. `Ring` owns all memory that a request
 //! may name past the call that made it (addresses of accepts, receive buffers) and drops the ring first.
 
+mod accepts;
 mod driver;
 mod probe;
 mod token;
@@ -41,7 +42,10 @@ pub(crate) use self::{
     driver::UringDriver,
     probe::{Unavailable, probe},
 };
-use super::{Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Send, socket::NANOSECONDS_PER_SECOND};
+use super::{
+    Key, PARTS_PER_SEND_MAX, SENDS_PER_BATCH_MAX, Send,
+    socket::{NANOSECONDS_PER_SECOND, NO_ADDRESS},
+};
 
 /// A ring and all memory that its requests refer to.
 struct Ring {
@@ -628,6 +632,9 @@ fn socket_address(words: &[u32; SOCKET_ADDRESS_BYTES as usize / 4]) -> Option<So
     if family == rustix::net::AddressFamily::INET6.as_raw() {
         let address: [u8; 16] = bytes[8..24].try_into().ok()?;
         return Some(SocketAddrV6::new(Ipv6Addr::from(address), port, words[1].to_be(), words[6]).into());
+    }
+    if family == rustix::net::AddressFamily::UNIX.as_raw() {
+        return Some(NO_ADDRESS);
     }
     None
 }

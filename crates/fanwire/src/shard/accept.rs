@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::{Core, conn::State};
+use super::{Core, conn::State, greeting::Greeting};
 use crate::{driver::Driver, shared::Phase};
 
 impl<D: Driver> Core<D> {
@@ -19,11 +19,13 @@ impl<D: Driver> Core<D> {
         let reading = self.handshakes - self.parked;
         let places = (self.options.handshakes_max as usize).saturating_sub(reading);
         let free = self.shared.connections_free();
+        // With less room than listeners, one of them would wait for as long as nobody comes to the others.
+        let least = self.shared.listeners.count();
         if self.drain.is_none() {
-            self.note_full(free == 0);
+            self.note_full(free < least);
         }
-        let room = if is_open { places.min(free) } else { 0 };
-        self.driver.accept(room);
+        let room = places.min(free);
+        self.driver.accept(if is_open && room >= least { room } else { 0 });
     }
 
     /// Counts each time that descriptors have run out, and says it the first time.
@@ -42,13 +44,17 @@ impl<D: Driver> Core<D> {
         self.is_full = is_full;
     }
 
-    pub(super) fn accepted(&mut self, socket: D::Socket, peer: SocketAddr) {
+    pub(super) fn accepted(&mut self, socket: D::Socket, peer: SocketAddr, listener: u8) {
         self.counters().connections_accepted.add(1);
         self.shared.take_connection();
-        let key = self.add_conn(socket, peer, State::Head);
+        let greeting = self.greeting(listener, peer);
+        let state = if greeting == Greeting::ProxyHeader { State::Proxied } else { State::Head };
+        let key = self.add_conn(socket, peer, state);
         self.set_timer(key.slot, self.handshake_ns);
         if self.drain.is_some() {
             self.refuse_draining(key.slot);
+        } else if greeting == Greeting::Untrusted {
+            self.refuse_untrusted(key.slot);
         }
     }
 

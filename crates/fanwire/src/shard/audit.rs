@@ -68,7 +68,7 @@ pub(crate) struct Auditor {
     chains: Vec<(u64, u32)>,
     /// The dirty list at the last audit, and how many had been taken from it by then.
     dirty: Vec<u32>,
-    dirty_taken: usize,
+    dirty_taken: u64,
     /// Places of the interest filter: at this audit, and at the one before.
     places: Vec<usize>,
     places_before: Vec<usize>,

@@ -42,7 +42,7 @@ pub(crate) struct Conn {
 /// What a connection holds before it is a session, or while its reading is paused.
 #[derive(Default)]
 pub(crate) struct Early {
-    /// An incomplete head, or what came behind a head whose ticket is out.
+    /// An incomplete PROXY header or head, or what came behind a head whose ticket is out.
     pub(crate) bytes: Vec<u8>,
     /// Frames of a session whose reading is paused, as they came.
     pub(crate) held: VecDeque<Chunk>,
@@ -55,6 +55,8 @@ pub(crate) struct Early {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    /// The PROXY header in front of the request is incomplete.
+    Proxied,
     /// The request head is incomplete.
     Head,
     /// `on_auth` has said `later`.
@@ -132,7 +134,7 @@ impl<D: Driver> Core<D> {
         if state == State::Parked {
             self.parked += 1;
         }
-        let is_handshake = |state| matches!(state, State::Head | State::Parked);
+        let is_handshake = |state| matches!(state, State::Proxied | State::Head | State::Parked);
         if is_handshake(before) && !is_handshake(state) {
             self.handshakes -= 1;
         }
@@ -253,7 +255,7 @@ impl<D: Driver> Core<D> {
                 self.end_session(slot, CloseReason::new(kind, CloseCode::ABNORMAL.value(), ""));
                 self.enter(slot, State::Closing);
             }
-            State::Head | State::Parked => self.counters().handshakes_abandoned.add(1),
+            State::Proxied | State::Head | State::Parked => self.counters().handshakes_abandoned.add(1),
             _ => {}
         }
         self.cut(slot);

@@ -24,7 +24,7 @@ impl<D: Driver> Core<D> {
 
     fn timer_fired(&mut self, slot: u32) {
         match self.state(slot) {
-            State::Head | State::Parked => self.refuse_late(slot),
+            State::Proxied | State::Head | State::Parked => self.refuse_late(slot),
             State::Open if self.idle_ns > 0 && self.silent_ns(slot) >= self.idle_ns => {
                 self.close_session(slot, CloseKind::Idle, CloseCode::POLICY, "nothing heard from you");
             }

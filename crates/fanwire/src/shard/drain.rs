@@ -100,7 +100,7 @@ impl<D: Driver> Core<D> {
             is_stopping: self.shared.phase() == Phase::Stopping,
             is_cut: false,
         });
-        for slot in self.slots(|state| matches!(state, State::Head | State::Parked)) {
+        for slot in self.slots(|state| matches!(state, State::Proxied | State::Head | State::Parked)) {
             self.refuse_draining(slot);
         }
     }

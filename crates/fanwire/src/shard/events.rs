@@ -27,7 +27,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.core.queue_publishes();
             }
             match event {
-                Event::Accepted { socket, peer } => self.core.accepted(socket, peer),
+                Event::Accepted { socket, peer, listener } => self.core.accepted(socket, peer, listener),
                 Event::AcceptFailed { error } => self.core.accept_failed(error),
                 Event::Received { key, mut buffer } => {
                     bytes += buffer.len();
@@ -61,6 +61,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.core.queue_publishes();
         }
         match state {
+            State::Proxied => self.received_proxy_header(slot, input),
             State::Head => self.received_head(slot, input),
             State::Parked => self.core.keep_early(slot, input),
             State::Open | State::Closing => self.received_open(slot, input),

@@ -31,10 +31,16 @@ impl Outbox {
     /// Flushes up to 256 sessions; `has_dirty` tells whether some are left.
     pub(crate) fn flush<D: Driver>(&mut self, driver: &mut D) {
         self.plan(driver);
+        if let Some(first) = self.round.first() {
+            let depth = self.queues[first.slot as usize].len();
+            self.side().meters.queue_depth.add(depth.into(), 1);
+        }
         self.send_round(driver);
         let round = std::mem::take(&mut self.round);
         let results = std::mem::take(&mut self.results);
         let mut of_batch = results.iter();
+        // What the kernel has done meanwhile has driven them from the cache.
+        self.touch(round.iter().map(|planned| &planned.slot));
         for planned in &round {
             if let Source::Pages(range) = planned.source {
                 let (offered, result) = self.send_from_pages(driver, planned.slot, range);
@@ -53,13 +59,12 @@ impl Outbox {
     fn plan<D: Driver>(&mut self, driver: &mut D) {
         self.batches.start_round();
         self.start_sharing();
+        self.touch(self.dirty.iter().take(self.limits.sends));
         // Sessions that are flushed alone count as well, and none is looked at twice.
-        for _ in 0..self.dirty.len().min(self.limits.sends) {
-            let Some(slot) = self.dirty.pop_front() else { break };
-            #[cfg(feature = "sim")]
-            {
-                self.dirty_taken += 1;
-            }
+        let count = self.dirty.len().min(self.limits.sends);
+        self.dirty_taken += count as u64;
+        for _ in 0..count {
+            let slot = self.dirty.pop_front().expect("only this takes from its front");
             let queue = &mut self.queues[slot as usize];
             queue.flags &= !DIRTY;
             if queue.flags & (DEAD | BLOCKED) != 0 {

@@ -79,6 +79,11 @@ impl<T> Inbox<T> {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// How many items can be taken. Others may change it meanwhile.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// A mark behind all that was pushed by now: `has_reached` tells when it has been taken.
     pub(crate) fn horizon(&self) -> u64 {
         let lanes = self.lock();

@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 
 use fanwire_ws::CloseCode;
 
-use super::{Core, Shard, State, bounds::Bounds, hooks::guarded, outbox::Delivery};
+use super::{Conn, Core, Shard, State, bounds::Bounds, hooks::guarded, outbox::Delivery};
 use crate::{
     close::CloseKind,
     driver::{Driver, Key},
     frame::Frame,
     handler::Handler,
     shared::{Command, SessionRef, ShardSide},
+    visit::{VISIT_SLOTS_MAX, Visit},
 };
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -113,8 +114,41 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.open(slot, *value);
                 self.received_open(slot, &mut received);
             }
+            Command::Visit { visit } => {
+                let Ok(visit) = visit.downcast::<Visit<H::Value>>() else { return false };
+                self.visit(*visit);
+            }
         }
         true
+    }
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Shows somebody's closure the open sessions from a slot on.
+    fn visit(&mut self, visit: Visit<H::Value>) {
+        let Visit { from, mut each, done } = visit;
+        let slots = self.core.out().slots();
+        let end = from.saturating_add(VISIT_SLOTS_MAX).min(slots);
+        let mut next = (end < slots).then_some(end);
+        for slot in from..end {
+            let is_open = |conn: &Conn| conn.state == State::Open;
+            if !self.core.conns.get(slot as usize).is_some_and(is_open) {
+                continue;
+            }
+            let mut is_over = false;
+            self.hook(slot, |_, session| is_over = each(session).is_break());
+            self.core.queue_publishes();
+            if is_over {
+                next = (slot + 1 < slots).then_some(slot + 1);
+                break;
+            }
+        }
+        // A turn that has looked at many sessions takes in less of the rest.
+        self.core.intake_deliveries += u64::from(end.saturating_sub(from));
+        if guarded(|| done(next)).is_none() {
+            self.core.counters().hook_panics.add(1);
+        }
+        self.core.drop_guarded(each);
     }
 }
 
@@ -146,6 +180,7 @@ impl<D: Driver> Core<D> {
         let delivery = is_there
             .then(|| self.publishes.now(&mut self.driver).out.send(&mut self.driver, key.slot, frame));
         if matches!(delivery, None | Some(Some(Delivery::Closed))) {
+            self.frames_late += 1;
             self.counters().frames_dropped_closed.add(1);
         }
         delivery != Some(None)

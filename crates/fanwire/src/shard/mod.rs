@@ -22,6 +22,7 @@ mod events;
 mod fanout;
 mod flush;
 pub(crate) mod frames;
+pub(crate) mod greeting;
 pub(crate) mod handles;
 mod handshake;
 mod hold;
@@ -33,6 +34,7 @@ pub(crate) mod mesh;
 mod ops;
 mod outbox;
 mod overflow;
+mod pace;
 mod pages;
 pub(crate) mod parking;
 mod publishes;
@@ -59,6 +61,7 @@ use self::{
     interest::InterestOwner,
     mesh::MeshEnd,
     outbox::{Outbox, Outcome},
+    pace::Pace,
     publishes::Publishes,
     sleep::Rest,
     timer::Wheel,
@@ -70,7 +73,7 @@ use crate::{
     handler::Handler,
     options::Options,
     shared::{Command, ShardSide, Shared},
-    stats::Counters,
+    stats::{Counter, Counters},
 };
 
 /// One thread's world. `tick` is one turn of its loop; the loop itself is outside.
@@ -96,6 +99,7 @@ pub(crate) struct Core<D: Driver> {
     conns: Slab<Conn>,
     generations: Generations,
     publishes: Publishes,
+    pace: Pace,
     interest: InterestOwner,
     mesh: MeshEnd<Command>,
     /// Where a turn's commands lie while they are handled.
@@ -111,6 +115,8 @@ pub(crate) struct Core<D: Driver> {
     fired: Vec<(u32, u32)>,
     scratch: Vec<u8>,
     sessions: u64,
+    /// Frames for single sessions that came after their end: counted as dropped, never as queued.
+    frames_late: u64,
     /// Memory of all subscriptions and topics.
     topic_bytes: u64,
     handshakes: usize,
@@ -166,6 +172,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             wheel: Wheel::new(driver.now()),
             rules: Rules { role: Role::Server, message_bytes_max: options.read_limit.into() },
             assembly: Budget::new(options.assembly_bytes_max + assembly::ASSEMBLY_SLACK_BYTES),
+            pace: Pace::default(),
             now_ns: driver.now(),
             queue_size: options.queue_size,
             queue_bytes: options.queue_bytes,
@@ -189,6 +196,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             fired: Vec::new(),
             scratch: Vec::new(),
             sessions: 0,
+            frames_late: 0,
             topic_bytes: 0,
             handshakes: 0,
             parked: 0,
@@ -254,11 +262,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.dispatch();
         self.core.fire_timers();
         self.core.drain();
+        self.core.mark_publishes();
         self.core.flush();
         self.run_close_hooks();
         self.core.plan_retry();
         self.core.publishes.now(&mut self.core.driver).out.free_pages(&mut self.core.driver);
         self.core.write_gauges();
+        self.core.end_turn();
         if self.core.is_done() { Turn::Done } else { Turn::Next }
     }
 }
@@ -328,6 +338,10 @@ impl<D: Driver> Core<D> {
     fn write_gauges(&mut self) {
         let counts = self.driver.take_counts();
         let counters = self.counters();
+        let gone = [&counters.frames_sent, &counters.frames_dropped_oldest, &counters.frames_dropped_closed];
+        let gone: u64 = gone.into_iter().map(Counter::read).sum();
+        let queued = counters.frames_queued.read() + self.frames_late;
+        counters.frames_waiting.set(queued.saturating_sub(gone));
         counters.handshakes.set(self.handshakes as u64);
         counters.handshakes_parked.set(self.parked as u64);
         counters.topics.set(self.topics().topic_count() as u64);

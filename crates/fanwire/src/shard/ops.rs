@@ -62,6 +62,10 @@ impl<D: Driver> Ops for Core<D> {
         ended.map(|ended| ended.topics.iter().map(|topic| &**topic).collect()).unwrap_or_default()
     }
 
+    fn topic_count(&self, slot: u32) -> usize {
+        self.topics().count_of(slot)
+    }
+
     fn send(&mut self, slot: u32, topic: &str, payload: &Payload<'_>) -> Result<(), SendError> {
         self.queue_publishes();
         if !self.out().is_open(slot) {
@@ -157,7 +161,9 @@ impl<D: Driver> Ops for Core<D> {
 impl<D: Driver> Core<D> {
     /// Queues a published frame for every subscriber of this shard. Gives the caller's reference back.
     pub(super) fn fan_out(&mut self, topic: TopicId, id: FrameId, except: Option<u32>) {
-        self.intake_deliveries += self.publishes.publish(&mut self.driver, topic, id, except) as u64;
+        let subscribers = self.publishes.publish(&mut self.driver, topic, id, except) as u64;
+        self.intake_deliveries += subscribers;
+        self.note_fan_out(subscribers);
     }
 
     /// Queues a frame for every open session of this shard. Gives the caller's reference back.
@@ -170,6 +176,7 @@ impl<D: Driver> Core<D> {
         }
         out.release(id);
         self.intake_deliveries += count;
+        self.note_fan_out(count);
         self.counters().frames_queued.add(count);
     }
 

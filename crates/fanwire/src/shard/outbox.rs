@@ -22,7 +22,7 @@ use super::{
 use crate::{
     driver::{Key, Send},
     options::{Options, Overflow},
-    shared::Shared,
+    shared::{ShardSide, Shared},
     stats::Counters,
 };
 
@@ -36,8 +36,7 @@ pub(crate) struct Outbox {
     /// INVARIANT: holds exactly the slots with `DIRTY`, each once.
     pub(super) dirty: VecDeque<u32>,
     /// How many were ever taken from its front.
-    #[cfg(feature = "sim")]
-    pub(super) dirty_taken: usize,
+    pub(super) dirty_taken: u64,
     /// Holds each slot with `LISTED` once; some of them are not blocked any more.
     pub(super) blocked: Vec<u32>,
     pub(super) blocked_count: u64,
@@ -123,7 +122,6 @@ impl Outbox {
             frames: FrameTable::new(options.page_share_bytes_min),
             pool: BlockPool::new(),
             dirty: VecDeque::new(),
-            #[cfg(feature = "sim")]
             dirty_taken: 0,
             blocked: Vec::new(),
             blocked_count: 0,
@@ -259,6 +257,11 @@ impl Outbox {
         !self.dirty.is_empty()
     }
 
+    /// How many sessions have ever left the line of those that have something to send, and how many stand in it.
+    pub(crate) fn line(&self) -> (u64, u64) {
+        (self.dirty_taken, self.dirty.len() as u64)
+    }
+
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
@@ -276,7 +279,11 @@ impl Outbox {
     }
 
     pub(super) fn counters(&self) -> &Counters {
-        &self.shared.shards[self.shard].counters
+        &self.side().counters
+    }
+
+    pub(super) fn side(&self) -> &ShardSide {
+        &self.shared.shards[self.shard]
     }
 }
 

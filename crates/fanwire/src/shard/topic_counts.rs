@@ -8,7 +8,7 @@
 mod audit;
 
 use std::{
-    collections::HashMap,
+    collections::{BinaryHeap, HashMap},
     sync::{Arc, PoisonError},
 };
 
@@ -43,6 +43,29 @@ impl TopicCounts {
         self.stripe(name).get(name).map_or(0, |count| count.load(Ordering::Relaxed) as usize)
     }
 
+    /// The first `most` topics, in the order of what `key` makes of each, with their subscribers on all shards; those
+    /// without a key are passed over. Cost: O(topics), a part of them under each lock.
+    pub(crate) fn first_by<K: Ord>(
+        &self,
+        most: usize,
+        mut key: impl FnMut(&Arc<str>, u32) -> Option<K>,
+    ) -> Vec<K> {
+        let mut first = BinaryHeap::with_capacity(most.min(KEYS_AT_FIRST));
+        for stripe in &self.stripes {
+            let stripe = stripe.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, count) in stripe.iter() {
+                let Some(key) = key(name, count.load(Ordering::Relaxed)) else { continue };
+                if first.len() < most {
+                    first.push(key);
+                } else if first.peek().is_some_and(|last| key < *last) {
+                    first.pop();
+                    first.push(key);
+                }
+            }
+        }
+        first.into_sorted_vec()
+    }
+
     /// The counter of `name`, made if no shard had it. Goes back by `give_back`.
     pub(crate) fn take(&self, name: &Arc<str>) -> TopicCount {
         Arc::clone(self.stripe(name).entry(Arc::clone(name)).or_default())
@@ -73,6 +96,9 @@ type Stripe = HashMap<Arc<str>, TopicCount, RandomState>;
 
 const STRIPES: usize = table_len(64, 1);
 const TOPICS_KEPT_MAX: usize = 64;
+
+/// Room for answers before any is there.
+const KEYS_AT_FIRST: usize = 1_024;
 
 #[cfg(all(loom, test))]
 mod models;

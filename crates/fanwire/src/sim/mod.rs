@@ -42,7 +42,7 @@ mod world;
 use std::{
     cell::{Cell, RefCell},
     fmt,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::fd::OwnedFd,
     rc::Rc,
     sync::Arc,
@@ -67,12 +67,15 @@ use crate::{
     error::{Error, SendError},
     handler::Handler,
     memory::MemoryBound,
+    network::Network,
     options::Options,
+    proxy,
     publisher::Publisher,
     server::{DrainReport, StartedShard},
-    shard::{Shard, mesh::MeshShared},
+    shard::{Shard, greeting::Listeners, mesh::MeshShared},
     shared::{Command, Phase, Shared},
     stats::Stats,
+    visit::Sessions,
 };
 
 /// A server on simulated sockets. It does something only inside `step` and what calls it.
@@ -106,6 +109,30 @@ impl<H: Handler> SimServer<H> {
         seed: u64,
         options: Options,
         faults: Faults,
+        make: impl FnMut(usize) -> H,
+    ) -> Result<Self, Error> {
+        Self::with_listener(seed, options, faults, None, make)
+    }
+
+    /// A server whose one listener expects PROXY headers, from these networks. Clients come from 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn behind(
+        seed: u64,
+        options: Options,
+        faults: Faults,
+        proxies: impl IntoIterator<Item = Network>,
+        make: impl FnMut(usize) -> H,
+    ) -> Result<Self, Error> {
+        Self::with_listener(seed, options, faults, Some(proxies.into_iter().collect()), make)
+    }
+
+    fn with_listener(
+        seed: u64,
+        options: Options,
+        faults: Faults,
+        proxies: Option<Box<[Network]>>,
         mut make: impl FnMut(usize) -> H,
     ) -> Result<Self, Error> {
         options.check()?;
@@ -117,7 +144,7 @@ impl<H: Handler> SimServer<H> {
         let limits = options.limits(u32::MAX);
         let parkings = (0..shard_count).map(|shard| mesh.parking(shard).clone()).collect();
         let shared = Shared::new(options.codec.clone(), limits, seeds, options.inbox_size as usize, parkings);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(shared.with_listeners(Listeners::new([proxies])));
         let config = DriverConfig {
             accepts_armed_max: options.accepts_armed_max,
             receive_buffer_bytes: options.receive_buffer_bytes,
@@ -204,7 +231,7 @@ impl<H: Handler> SimServer<H> {
             value: Box::new(value),
             received,
         };
-        self.shared.adopt(shard, command)
+        self.shared.hand_over(shard, command)
     }
 
     /// A connection that somebody else has accepted: the client's end, and what stands for the server's end where a
@@ -262,6 +289,11 @@ impl<H: Handler> SimServer<H> {
         Publisher::new(self.shared.clone())
     }
 
+    /// All open sessions, to be visited.
+    pub fn sessions(&self) -> Sessions<H::Value> {
+        Sessions::new(self.shared.clone())
+    }
+
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -291,6 +323,31 @@ impl<H: Handler> SimServer<H> {
     /// The report, once all shards have ended.
     pub fn ended(&self) -> Option<DrainReport> {
         self.bodies.iter().all(Option::is_none).then_some(self.report)
+    }
+}
+
+/// What a listener for proxies makes of the first bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// More of a header must come.
+    Partial,
+    /// There is one, so long, and it names this peer if it names any.
+    Whole {
+        /// Its length.
+        bytes: usize,
+        /// Whose the connection is.
+        peer: Option<SocketAddr>,
+    },
+    /// There is none in front, or none that can be read.
+    Malformed,
+}
+
+/// Reads a PROXY header as the engine does, for whoever looks for bytes that it reads wrongly.
+pub fn read_proxy_header(bytes: &[u8]) -> ProxyHeader {
+    match proxy::parse(bytes) {
+        Ok(None) => ProxyHeader::Partial,
+        Ok(Some(header)) => ProxyHeader::Whole { bytes: header.bytes, peer: header.peer },
+        Err(proxy::Malformed) => ProxyHeader::Malformed,
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Asked {
     Answer,
     /// A socket whose handshake somebody else has done.
     Adopt,
+    /// A look at its sessions.
+    Visit,
 }
 
 impl<H: Handler> SimServer<H> {
@@ -64,6 +66,7 @@ impl Asked {
             Command::Close { code, .. } => Self::Close(*code),
             Command::Answer { .. } => Self::Answer,
             Command::Adopt { .. } => Self::Adopt,
+            Command::Visit { .. } => Self::Visit,
         }
     }
 }

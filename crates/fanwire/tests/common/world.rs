@@ -10,7 +10,8 @@ use std::{
 };
 
 use fanwire::{
-    DrainReport, DriverChoice, Handler, Options, Publisher, Running, Server, Stats,
+    DrainReport, DriverChoice, Handler, Listen, Network, Options, Publisher, Running, Server, Sessions,
+    Stats,
     sim::{Faults, SimServer},
 };
 
@@ -130,6 +131,28 @@ impl World<Script> {
 
 impl<H: Handler> World<H> {
     pub fn start_with(setup: Setup, options: Options, faults: Faults, make: impl FnMut(usize) -> H) -> Self {
+        Self::start_on(setup, options, faults, None, make)
+    }
+
+    /// A server whose listener expects PROXY headers from these networks. Clients are on 127.0.0.1.
+    pub fn start_behind(
+        setup: Setup,
+        options: Options,
+        faults: Faults,
+        proxies: &[&str],
+        make: impl FnMut(usize) -> H,
+    ) -> Self {
+        let proxies = proxies.iter().map(|network| network.parse().expect("a network")).collect();
+        Self::start_on(setup, options, faults, Some(proxies), make)
+    }
+
+    fn start_on(
+        setup: Setup,
+        options: Options,
+        faults: Faults,
+        proxies: Option<Vec<Network>>,
+        make: impl FnMut(usize) -> H,
+    ) -> Self {
         let options = options.shards(setup.shards);
         // With two shards every frame that two sessions get lies in shared pages, whatever its length.
         let options = if setup.shards == 2 { options.page_share_bytes_min(1) } else { options };
@@ -139,10 +162,18 @@ impl<H: Handler> World<H> {
             Backend::Sim => DriverChoice::Auto,
         };
         let ground = if setup.is_sim() {
-            let server = SimServer::new(setup.seed, options, faults, make);
+            let server = match proxies {
+                None => SimServer::new(setup.seed, options, faults, make),
+                Some(proxies) => SimServer::behind(setup.seed, options, faults, proxies, make),
+            };
             Ground::Sim(Rc::new(RefCell::new(server.expect("the options are possible"))))
         } else {
-            let server = Server::bind_with("127.0.0.1:0", options.driver(driver));
+            let place = Listen::tcp("127.0.0.1:0").expect("an address");
+            let place = match proxies {
+                None => place,
+                Some(proxies) => place.behind(proxies),
+            };
+            let server = Server::bind_all([place], options.driver(driver));
             let running = server.and_then(|server| server.start(make));
             Ground::Real(Arc::new(running.expect("the options are possible, and the driver works here")))
         };
@@ -256,6 +287,13 @@ impl<H: Handler> World<H> {
         match &self.ground {
             Ground::Real(running) => running.publisher(),
             Ground::Sim(server) => server.borrow().publisher(),
+        }
+    }
+
+    pub fn sessions(&self) -> Sessions<H::Value> {
+        match &self.ground {
+            Ground::Real(running) => running.sessions(),
+            Ground::Sim(server) => server.borrow().sessions(),
         }
     }
 

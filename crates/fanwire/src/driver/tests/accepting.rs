@@ -69,7 +69,86 @@ pub(super) fn connections_come_from_every_listener<D: Make>() {
         .map(|index| TcpStream::connect(listeners[index % 3].local_addr()).unwrap().local_addr().unwrap())
         .collect();
     bench.until("all connections", |bench| bench.accepted.len() == 60);
-    assert!(clients.iter().all(|client| bench.accepted.iter().any(|(_, peer)| peer == client)));
+    for (index, client) in clients.iter().enumerate() {
+        let at = bench.accepted.iter().position(|(_, peer)| peer == client);
+        assert_eq!(
+            usize::from(bench.listeners[at.unwrap()]),
+            index % 3,
+            "it came by the listener it went to"
+        );
+    }
+}
+
+/// Room for as many as there are listeners, and a crowd at one of them.
+pub(super) fn little_room_is_shared_out_to_every_listener<D: Make>() {
+    let options = ListenerOptions::default();
+    let listeners: Vec<_> = (0..3)
+        .map(|_| {
+            let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), &options).unwrap();
+            listener.listen(&options).unwrap();
+            Arc::new(listener)
+        })
+        .collect();
+    let few = DriverConfig { accepts_armed_max: 1, ..config() };
+    let mut bench = Bench::of(D::make(&few, &listeners), listeners[0].local_addr());
+    // The last has nobody in front of it, and must not wait for the crowd to go.
+    for quiet in [2, 1, 0] {
+        let loud = (quiet + 1) % 3;
+        let crowd: Vec<_> =
+            (0..200).map(|_| TcpStream::connect(listeners[loud].local_addr()).unwrap()).collect();
+        bench.driver.accept(30);
+        bench.until("some of the crowd", |bench| bench.accepted.len() >= 20);
+        let single = TcpStream::connect(listeners[quiet].local_addr()).unwrap();
+        let wanted = single.local_addr().unwrap();
+        let before = bench.accepted.len();
+        bench.until("the single one", |bench| {
+            bench.driver.accept(3);
+            bench.accepted.iter().any(|(_, peer)| *peer == wanted)
+        });
+        assert!(bench.accepted.len() < before + 60, "it had to wait for {}", bench.accepted.len() - before);
+        bench.until("the rest", |bench| {
+            bench.driver.accept(64);
+            bench.accepted.len() == crowd.len() + 1
+        });
+        bench.driver.accept(0);
+        bench.turn(Some(0));
+        bench.accepted.clear();
+        bench.listeners.clear();
+    }
+}
+
+pub(super) fn connections_come_from_a_socket_file_without_an_address<D: Make>() {
+    let options = ListenerOptions::default();
+    let kind = std::any::type_name::<D>().rsplit(':').next().unwrap();
+    let path = std::env::temp_dir().join(format!("fanwire-{}-{kind}", std::process::id()));
+    let listener = Listener::bind_unix(&path, None, &options).unwrap();
+    let config = DriverConfig { send_buffer_bytes: Some(40_000), ..config() };
+    let mut bench = Bench::of(D::make(&config, &[Arc::new(listener)]), NO_ADDRESS);
+    bench.driver.accept(2);
+    let mut client = UnixStream::connect(&path).unwrap();
+    // One that has a name of its own has no address either.
+    let named = std::env::temp_dir().join(format!("fanwire-{}-{kind}-client", std::process::id()));
+    let _ = std::fs::remove_file(&named);
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&named).unwrap()).unwrap();
+    socket.connect(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    std::fs::remove_file(&named).unwrap();
+    bench.until("both", |bench| bench.accepted.len() == 2);
+    assert!(bench.accepted.iter().all(|(_, peer)| *peer == NO_ADDRESS));
+    let (first, _) = bench.accepted.remove(0);
+    bench.driver.register(key(0), first);
+    client.write_all(b"hello").unwrap();
+    assert_eq!(bench.received(key(0), 5), b"hello");
+    client.set_nonblocking(true).unwrap();
+    assert_eq!(bench.driver.send_now(key(0), &[IoSlice::new(b"hi")]), Ok(2));
+    let mut read = [0; 2];
+    client.read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"hi");
+    // The buffer is about as small as asked for (the kernel counts twice the figure); its default takes 200 KB.
+    let sent = bench.driver.send_now(key(0), &[IoSlice::new(&vec![0; 1 << 20])]).unwrap();
+    assert!(sent <= 128 << 10, "{sent}");
+    bench.driver.stop_accepting();
+    assert!(!path.exists());
 }
 
 pub(super) fn peer_of_ipv6_is_told_whole<D: Make>() {

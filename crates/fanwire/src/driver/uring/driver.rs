@@ -20,12 +20,13 @@ use rustix::{
     net::{self, Shutdown},
 };
 
-use super::{Completion, Ring, RingSize, Token, Unavailable, UringBuffer};
+use super::{Completion, Ring, RingSize, Token, Unavailable, UringBuffer, accepts::Accepts};
 use crate::driver::{
     Driver, DriverConfig, DriverCounts, DriverMemory, Event, GENERATION_MAX, Key, PARTS_PER_SEND_MAX,
     PageRange, SENDS_PER_BATCH_MAX, Send, Wake,
+    listener::Listener,
     pages::PageFile,
-    socket::{self, Admission, Listener, RandomBytes, WakeEvent},
+    socket::{self, Admission, RandomBytes, WakeEvent},
 };
 
 /// See the module.
@@ -67,6 +68,9 @@ impl UringDriver {
     ) -> Result<Self, Unavailable> {
         let accepts = config.accepts_armed_max.clamp(1, ACCEPTS_ARMED_MAX);
         let accepts = u16::try_from(accepts).unwrap_or(u16::MAX);
+        let listener_count = u8::try_from(listeners.len()).expect("there are at most 64 listeners");
+        // Each is to have one at least.
+        let accepts = accepts.max(listener_count.into());
         let (buffers, buffer_bytes) = (config.receive_buffers, config.receive_buffer_bytes);
         let mut ring = Ring::new(&RingSize { submissions, completions, accepts, buffers, buffer_bytes })?;
         let wake = WakeEvent::new().map_err(|error| Unavailable::Other(error.into()))?;
@@ -77,7 +81,7 @@ impl UringDriver {
             queued: VecDeque::new(),
             starved: VecDeque::new(),
             listeners: listeners.to_vec(),
-            accepts: Accepts::new(accepts),
+            accepts: Accepts::new(accepts, listener_count),
             pages: PageFile::open(config.shares_pages),
             config: config.clone(),
             wake,
@@ -209,11 +213,18 @@ impl UringDriver {
     }
 
     fn complete_accept(&mut self, index: u16, outcome: Result<(OwnedFd, SocketAddr), Errno>) {
-        self.accepts.end(index);
+        let listener = self.accepts.end(index);
+        let outcome = outcome.and_then(|(socket, peer)| {
+            // There is none any more if this came while accepting was stopped; then the connection is refused.
+            if let Some(listener) = self.listeners.get(usize::from(listener)) {
+                listener.prepare(socket.as_fd(), self.config.send_buffer_bytes)?;
+            }
+            Ok((socket, peer))
+        });
         match outcome {
             Ok((socket, peer)) => {
                 self.accepts.room = self.accepts.room.saturating_sub(1);
-                self.queued.push_back(Event::Accepted { socket, peer });
+                self.queued.push_back(Event::Accepted { socket, peer, listener });
             }
             Err(Errno::CANCELED | Errno::AGAIN | Errno::INTR) => {}
             Err(error) if socket::accept_error_is_of_connection(error) => self.counts.accepts_aborted += 1,
@@ -227,19 +238,16 @@ impl UringDriver {
         }
     }
 
-    /// Arms as many accepts as there is room for, or cancels what is too many.
-    ///
-    /// They are spread over the listeners; with less room than listeners the last of these wait.
+    /// Arms as many accepts as there is room for, or cancels what is too many, evenly over the listeners.
     fn arm_accepts(&mut self) {
         let wanted = if self.listeners.is_empty() { 0 } else { self.accepts.wanted() };
         while self.accepts.in_kernel() < wanted {
-            let Some(index) = self.accepts.begin() else {
+            let Some((index, listener)) = self.accepts.begin() else {
                 return;
             };
-            let listener = &self.listeners[usize::from(index) % self.listeners.len()];
-            self.ring.accept(index, listener.as_fd());
+            self.ring.accept(index, self.listeners[usize::from(listener)].as_fd());
         }
-        while self.accepts.armed > wanted {
+        while self.accepts.armed > wanted || self.accepts.leaves_one_out() {
             let Some(index) = self.accepts.cancel() else {
                 return;
             };
@@ -274,6 +282,10 @@ impl Driver for UringDriver {
 
     fn now(&self) -> u64 {
         self.now
+    }
+
+    fn clock(&self) -> u64 {
+        socket::now_nanoseconds()
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {
@@ -488,65 +500,6 @@ enum Receive {
     Cancelled,
     /// It waits in `starved` for a buffer.
     Starved,
-}
-
-/// The accepts of this shard: at most as many in the kernel as there is room for connections.
-struct Accepts {
-    states: Box<[Accept]>,
-    idle: Vec<u16>,
-    /// Armed and not cancelled.
-    armed: usize,
-    room: usize,
-    admission: Admission,
-}
-
-impl Accepts {
-    fn new(count: u16) -> Self {
-        Self {
-            states: (0..count).map(|_| Accept::Idle).collect(),
-            idle: (0..count).rev().collect(),
-            armed: 0,
-            room: 0,
-            admission: Admission::Open,
-        }
-    }
-
-    fn wanted(&self) -> usize {
-        if self.admission == Admission::Open { self.room.min(self.states.len()) } else { 0 }
-    }
-
-    /// Armed or cancelled: each of them may still bring a connection.
-    fn in_kernel(&self) -> usize {
-        self.states.len() - self.idle.len()
-    }
-
-    fn begin(&mut self) -> Option<u16> {
-        let index = self.idle.pop()?;
-        self.states[usize::from(index)] = Accept::Armed;
-        self.armed += 1;
-        Some(index)
-    }
-
-    fn cancel(&mut self) -> Option<u16> {
-        let index = self.states.iter().rposition(|state| *state == Accept::Armed)?;
-        self.states[index] = Accept::Cancelled;
-        self.armed -= 1;
-        u16::try_from(index).ok()
-    }
-
-    fn end(&mut self, index: u16) {
-        let state = std::mem::replace(&mut self.states[usize::from(index)], Accept::Idle);
-        assert!(state != Accept::Idle, "an accept completes once");
-        self.armed -= usize::from(state == Accept::Armed);
-        self.idle.push(index);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Accept {
-    Idle,
-    Armed,
-    Cancelled,
 }
 
 fn socket_of(entries: &[Entry], key: Key) -> BorrowedFd<'_> {

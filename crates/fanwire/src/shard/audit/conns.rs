@@ -2,6 +2,7 @@
 
 use super::{Auditor, HAS_TIMER, IN_ENDED, IN_PAUSED, Probe};
 use crate::{
+    proxy::PROXY_BYTES_MAX,
     shard::{
         Core, State,
         conn::{Conn, EARLY_BYTES_MAX},
@@ -127,6 +128,7 @@ impl<D: Probe> Core<D> {
             ensure!(is_watched, "input of it is held, and nobody will go on with it");
         } else {
             let bytes_max = match conn.state {
+                State::Proxied => PROXY_BYTES_MAX,
                 State::Head => self.options.head_bytes_max as usize,
                 State::Parked => EARLY_BYTES_MAX,
                 State::Leaving => usize::MAX,
@@ -148,7 +150,8 @@ impl<D: Probe> Core<D> {
     /// Counts and sums over all connections.
     fn audit_sums(&self) -> Result<(), String> {
         let count = |state| self.conns.iter().filter(|(_, conn)| conn.state == state).count();
-        let (open, head, parked) = (count(State::Open), count(State::Head), count(State::Parked));
+        let head = count(State::Proxied) + count(State::Head);
+        let (open, parked) = (count(State::Open), count(State::Parked));
         ensure!(self.sessions == open as u64, "{open} sessions are open, but {} are counted", self.sessions);
         ensure!(
             self.handshakes == head + parked,
@@ -179,7 +182,7 @@ impl<D: Probe> Core<D> {
     /// What an operator sees is what there is.
     pub(super) fn audit_gauges(&self) -> Result<(), String> {
         type Gauge = (&'static str, fn(&Counters) -> u64, u64);
-        let gauges: [Gauge; 11] = [
+        let gauges: [Gauge; 12] = [
             ("sessions", |counters| counters.sessions.read(), self.sessions),
             ("handshakes", |counters| counters.handshakes.read(), self.handshakes as u64),
             ("handshakes_parked", |counters| counters.handshakes_parked.read(), self.parked as u64),
@@ -204,6 +207,11 @@ impl<D: Probe> Core<D> {
                 "page_bytes_live",
                 |counters| counters.page_bytes_live.read(),
                 self.publishes.look().frames.pages.live_bytes(),
+            ),
+            (
+                "frames_waiting",
+                |counters| counters.frames_waiting.read(),
+                self.publishes.look().queues.iter().map(|queue| u64::from(queue.len())).sum(),
             ),
             ("assembly_bytes", |counters| counters.assembly_bytes.read(), self.assembly.used()),
             ("held_bytes", |counters| counters.held_bytes.read(), self.held_bytes as u64),

@@ -152,7 +152,8 @@ impl Outbox {
 
     /// Nobody is overtaken: who waited at the last audit and still does is in front, in the same order.
     fn audit_turns(&self, auditor: &mut Auditor) -> Result<(), String> {
-        let waiting = auditor.dirty.get(self.dirty_taken - auditor.dirty_taken..).unwrap_or_default();
+        let taken = usize::try_from(self.dirty_taken - auditor.dirty_taken).expect("few between two audits");
+        let waiting = auditor.dirty.get(taken..).unwrap_or_default();
         ensure!(
             self.dirty.iter().take(waiting.len()).eq(waiting),
             "slots {waiting:?} wait to be flushed, and others were put before them"

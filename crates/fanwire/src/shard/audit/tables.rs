@@ -56,7 +56,7 @@ impl<D: Probe> Core<D> {
 
     fn longest_ns(&self, state: State) -> u64 {
         match state {
-            State::Head | State::Parked => self.handshake_ns,
+            State::Proxied | State::Head | State::Parked => self.handshake_ns,
             // Its handshake's timer is still there, and does nothing.
             State::Open if self.ping_ns == 0 && self.idle_ns == 0 => u64::MAX,
             State::Open => self.ping_ns.max(self.idle_ns),

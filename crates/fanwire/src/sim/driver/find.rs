@@ -150,7 +150,8 @@ impl SimDriver {
         let link = net.backlog.remove(index)?.link;
         self.accepts_posted += 1;
         let peer = net.links[link].peer;
-        Some(Event::Accepted { socket: SimSocket { net: self.net.clone(), link: Some(link) }, peer })
+        let socket = SimSocket { net: self.net.clone(), link: Some(link) };
+        Some(Event::Accepted { socket, peer, listener: 0 })
     }
 
     /// The next thing that is to be said about a socket.
