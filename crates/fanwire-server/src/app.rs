@@ -17,10 +17,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     args::Args,
-    auth::{Expiry, Gate, PROTOCOL},
+    auth::{Caller, Expiry, Gate, PROTOCOL, Question, Refusal, Renewal, TOKEN_BYTES_MAX, Then, Webhook},
     live::{Live, View},
     page::Page,
     problem::{Limits, Problem},
+    reply::{Renewed, error_data, json},
     rules::Rules,
     signals::Ending,
     visitor::Visitor,
@@ -35,6 +36,7 @@ pub(crate) struct App {
     limits: Limits,
     page: Arc<Page>,
     expiry: Expiry,
+    caller: Caller,
     ending: Ending,
 }
 
@@ -44,10 +46,12 @@ impl App {
         is_local: bool,
         rules: &Live<Rules>,
         expiry: Expiry,
+        caller: Caller,
         ending: Ending,
     ) -> Self {
         let page = Arc::new(Page::new(&args.path));
-        Self { rules: View::new(rules.clone()), is_local, limits: args.limits(), page, expiry, ending }
+        let (rules, limits) = (View::new(rules.clone()), args.limits());
+        Self { rules, is_local, limits, page, expiry, caller, ending }
     }
 
     fn answer(&mut self, session: &mut Session<'_, Visitor>, message: &Message<'_>) -> Result<(), Problem> {
@@ -65,10 +69,13 @@ impl App {
         let TopicOnly { topic } = object("subscribe", TOPIC_FORM, data)?;
         self.check_name("subscribe", TOPIC_FORM, &topic)?;
         check_reserved(&topic)?;
-        if !session.value().may_subscribe(self.rules.now(), &topic) {
+        if !session.value_mut().may_subscribe_now(self.rules.now(), &topic) {
             return Err(Problem::forbidden("subscribe to", &topic));
         }
-        session.subscribe(&topic).map_err(|error| Problem::of_subscribe(error, self.limits))?;
+        if let Err(error) = session.subscribe(&topic) {
+            session.value().has_left(&topic);
+            return Err(Problem::of_subscribe(error, self.limits));
+        }
         reply(session, "subscribed", json(&TopicOnly { topic }))
     }
 
@@ -77,6 +84,7 @@ impl App {
         let TopicOnly { topic } = object("unsubscribe", TOPIC_FORM, data)?;
         self.check_name("unsubscribe", TOPIC_FORM, &topic)?;
         session.unsubscribe(&topic);
+        session.value().has_left(&topic);
         reply(session, "unsubscribed", json(&TopicOnly { topic }))
     }
 
@@ -87,7 +95,7 @@ impl App {
         let Publish { topic, data } = object("publish", PUBLISH_FORM, data)?;
         self.check_name("publish", PUBLISH_FORM, &topic)?;
         check_reserved(&topic)?;
-        if !session.value().may_publish(self.rules.now(), &topic) {
+        if !session.value_mut().may_publish(self.rules.now(), &topic) {
             return Err(Problem::forbidden("publish on", &topic));
         }
         let data = data.map_or("", RawValue::get);
@@ -99,17 +107,22 @@ impl App {
     fn renew(&mut self, session: &mut Session<'_, Visitor>, data: &[u8]) -> Result<(), Problem> {
         let Token { token } = object("auth", TOKEN_FORM, data)?;
         let rules = self.rules.now().clone();
-        let Gate::Tokens(tokens) = &rules.gate else { return Err(Problem::AuthDisabled) };
         let Some(admission) = &mut session.value_mut().admission else { return Err(Problem::AuthDisabled) };
+        admission.settle();
         // Checking costs far more than sending, so who sends what is refused must wait.
-        if admission.refused_at.is_some_and(|at| at.elapsed() < RENEW_PAUSE) {
+        if admission.renewal.is_some() || admission.paused_at.is_some_and(|at| at.elapsed() < RENEW_PAUSE) {
             return Err(Problem::TooSoon);
         }
+        let tokens = match &rules.gate {
+            Gate::Open => return Err(Problem::AuthDisabled),
+            Gate::Tokens(tokens) => tokens,
+            Gate::Webhook(webhook) => return self.ask_again(session, &rules, webhook, &token),
+        };
         let checked = tokens.check(&token).map_err(Problem::Unauthorized);
         let pass = checked.and_then(|pass| {
             if pass.user() == admission.pass.user() { Ok(pass) } else { Err(Problem::OtherUser) }
         });
-        admission.refused_at = pass.is_err().then(Instant::now);
+        admission.paused_at = pass.is_err().then(Instant::now);
         admission.pass = pass?;
         let expires_in = admission.pass.seconds_left();
         self.expire(session);
@@ -122,11 +135,35 @@ impl App {
         reply(session, "auth", json(&Renewed { state: "renewed", expires_in, unsubscribed: &left }))
     }
 
+    /// Has the webhook asked about a new token; what comes of it is told to the client by the caller.
+    fn ask_again(
+        &self,
+        session: &mut Session<'_, Visitor>,
+        rules: &Arc<Rules>,
+        webhook: &Arc<Webhook>,
+        token: &str,
+    ) -> Result<(), Problem> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Problem::Unauthorized(Refusal::TooLong));
+        }
+        let topics = session.topics().into_iter().map(str::to_owned).collect();
+        let (handle, peer) = (session.handle(), session.peer());
+        let Some(admission) = &mut session.value_mut().admission else { return Err(Problem::AuthDisabled) };
+        let user = admission.pass.user().unwrap_or_default().to_owned();
+        let question = Question::of_session(peer, &user, token);
+        let (watched, expiry) = (admission.watched.take(), self.expiry.clone());
+        let renewal = Renewal::new(handle, user, rules.clone(), expiry, topics, watched);
+        admission.renewal = Some(renewal.clone());
+        self.caller.ask(webhook, question, Then::Renew(renewal));
+        Ok(())
+    }
+
     /// Watches over the end of a session's token, in place of the one before.
     fn expire(&self, session: &mut Session<'_, Visitor>) {
         let handle = session.handle();
         if let Some(admission) = &mut session.value_mut().admission {
-            let before = admission.watched.replace(self.expiry.watch(handle, &admission.pass));
+            let watched = self.expiry.watch(handle, &admission.pass);
+            let before = std::mem::replace(&mut admission.watched, watched);
             before.into_iter().for_each(|watched| self.expiry.forget(watched));
         }
     }
@@ -151,14 +188,15 @@ impl Handler for App {
     type Value = Visitor;
 
     fn on_auth(&mut self, request: &Request<'_>) -> Auth<Visitor> {
+        let is_offered = request.protocols().any(|protocol| protocol == PROTOCOL);
         let visitor = match &self.rules.now().gate {
             Gate::Open => Visitor::default(),
             Gate::Tokens(tokens) => match tokens.admit(request) {
                 Ok(pass) => Visitor::of(pass),
                 Err(refusal) => return Auth::reject(401, format!("{refusal}\n")),
             },
+            Gate::Webhook(webhook) => return self.caller.admit(webhook, request, is_offered),
         };
-        let is_offered = request.protocols().any(|protocol| protocol == PROTOCOL);
         let accepted = Auth::accept(visitor);
         if is_offered { accepted.protocol(PROTOCOL) } else { accepted }
     }
@@ -168,15 +206,15 @@ impl Handler for App {
     }
 
     fn on_close(&mut self, session: &mut Session<'_, Visitor>, _why: &CloseReason) {
-        let watched = session.value_mut().admission.as_mut().and_then(|admission| admission.watched.take());
-        watched.into_iter().for_each(|watched| self.expiry.forget(watched));
+        let Some(admission) = &mut session.value_mut().admission else { return };
+        let underway = admission.renewal.take().and_then(|renewal| renewal.abandon());
+        admission.watched.take().into_iter().chain(underway).for_each(|watched| self.expiry.forget(watched));
     }
 
     fn on_message(&mut self, session: &mut Session<'_, Visitor>, message: Message<'_>) {
         if let Err(problem) = self.answer(session, &message) {
-            let data = json(&ErrorData { code: problem.code(), message: &problem.to_string() });
             // An answer that cannot be queued has closed the session or met its overflow policy, and is counted.
-            let _ = session.send("error", data);
+            let _ = session.send("error", error_data(&problem));
         }
     }
 
@@ -221,19 +259,6 @@ struct Token<'a> {
     token: Cow<'a, str>,
 }
 
-#[derive(Serialize)]
-struct Renewed<'a> {
-    state: &'static str,
-    expires_in: u64,
-    unsubscribed: &'a [String],
-}
-
-#[derive(Serialize)]
-struct ErrorData<'a> {
-    code: &'static str,
-    message: &'a str,
-}
-
 /// `"data":null` is data, not its absence.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
@@ -263,14 +288,12 @@ fn reply<'p>(
 
 /// A subscriber could not tell what was published there from an answer to itself.
 fn check_reserved(topic: &str) -> Result<(), Problem> {
-    match RESERVED_TOPICS.iter().find(|reserved| **reserved == topic) {
-        Some(reserved) => Err(Problem::ReservedTopic(reserved)),
-        None => Ok(()),
-    }
+    reserved(topic).map_or(Ok(()), |reserved| Err(Problem::ReservedTopic(reserved)))
 }
 
-fn json(value: &impl Serialize) -> Payload<'static> {
-    Payload::json(value).expect("strings can always be written as JSON")
+/// The name, if it is one of the server's own messages.
+pub(crate) fn reserved(topic: &str) -> Option<&'static str> {
+    RESERVED_TOPICS.into_iter().find(|reserved| *reserved == topic)
 }
 
 /// What the server itself sends.

@@ -9,14 +9,14 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use fanwire::Options;
+use fanwire::{Network, Options};
 
 use crate::{
+    auth::WebhookArgs,
     choices::{AuthKind, Driver, LogFormat, OverflowPolicy, Pin, TokenPlace},
-    forms::{parse_host, parse_listen, parse_number, parse_origin, parse_path},
-    host::{self, Hosts},
+    forms::{parse_address, parse_host, parse_listen, parse_mode, parse_number, parse_origin, parse_path},
     logs::parse_levels,
-    origin::Origins,
+    places::parse_network,
     problem::Limits,
     units::{parse_bytes, parse_bytes_u32, parse_duration, parse_duration_not_zero, parse_leeway},
 };
@@ -38,9 +38,35 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address to listen on, as HOST:PORT; port 0 asks the system for a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_listen, help_heading = LISTENING)]
-    pub(crate) listen: String,
+    /// Where to listen, as HOST:PORT or unix:/PATH, once for each place; port 0 asks the system for a free one
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "PLACE", value_parser = parse_listen, help_heading = LISTENING)]
+    pub(crate) listen: Vec<String>,
+
+    /// Where to listen for proxies that say who comes, by a PROXY header in front of each connection
+    #[arg(long, value_name = "PLACE", value_parser = parse_listen, help_heading = LISTENING)]
+    pub(crate) listen_proxy: Vec<String>,
+
+    /// Proxies that are believed there, as networks, addresses or unix, once for each; others are refused
+    #[arg(long, value_name = "NETWORK", value_parser = parse_network, help_heading = LISTENING)]
+    pub(crate) proxy_from: Vec<Network>,
+
+    /// Mode of the files of unix:/PATH, such as 660 [default: by the umask]
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, help_heading = LISTENING)]
+    pub(crate) socket_mode: Option<u32>,
+
+    /// Sockets that systemd has handed over, in place of those.
+    #[arg(skip)]
+    pub(crate) handed_over: usize,
+
+    /// Address of the HTTP API and of the metrics, as HOST:PORT [default: none, and there is no API]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = LISTENING)]
+    pub(crate) api_listen: Option<String>,
+
+    /// File with the API's tokens, a line each, of which every request shows one [default: none, and the API is for
+    /// loopback only]
+    #[arg(long, value_name = "FILE", help_heading = LISTENING)]
+    pub(crate) api_token_file: Option<PathBuf>,
 
     /// Path of the WebSocket; `/` shows a page, `/healthz` and `/readyz` say ok
     #[arg(long, default_value = "/ws", value_parser = parse_path, help_heading = LISTENING)]
@@ -82,7 +108,7 @@ pub(crate) struct Args {
 
     /// Let clients publish [default: true if only this machine reaches the address]
     ///
-    /// Say false if a proxy on this machine lets others in.
+    /// Say false if a proxy on this machine lets others in without saying so.
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", help_heading = CLIENTS)]
     pub(crate) client_publish: Option<bool>,
 
@@ -131,6 +157,9 @@ pub(crate) struct Args {
     /// Topics that clients may publish on, if they may publish at all, as patterns, once for each [default: all]
     #[arg(long, value_name = "PATTERN", help_heading = ACCESS)]
     pub(crate) publish_topics: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArgs,
 
     /// Topics that one session may be subscribed to
     #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_number::<u32>, help_heading = CLIENTS)]
@@ -286,35 +315,6 @@ impl Args {
     pub(crate) fn limits(&self) -> Limits {
         Limits { topics_per_session_max: self.topics_per_session, topic_bytes_max: self.topic_bytes }
     }
-
-    /// Whether clients may publish on a server that listens there: as told, else only where nobody else's
-    /// machine can reach it.
-    pub(crate) fn may_publish(&self, address: IpAddr) -> bool {
-        self.client_publish.unwrap_or_else(|| is_local(address))
-    }
-
-    /// Whether strangers may reach the server as it is set.
-    ///
-    /// # Errors
-    /// What to set.
-    pub(crate) fn check_exposure(&self) -> Result<(), String> {
-        if self.auth != AuthKind::None
-            || self.allow_unauthenticated
-            || host::is_loopback_address(&self.listen)
-        {
-            return Ok(());
-        }
-        Err(format!(
-            "everybody who reaches {} would be let in: set --auth, or --allow-unauthenticated if that is meant",
-            self.listen
-        ))
-    }
-
-    /// Which pages may connect. A server on loopback is open to every page that its user visits, so none named means
-    /// same-origin, not all.
-    pub(crate) fn origins(&self) -> Origins {
-        Origins::new(&self.origin, self.require_origin, Hosts::new(&self.listen, &self.host))
-    }
 }
 
 /// Whether only this machine reaches the address.
@@ -459,20 +459,6 @@ mod tests {
     }
 
     #[test]
-    fn clients_publish_by_default_only_where_nobody_else_reaches_the_server() {
-        let default = |address: &str| args(&[]).may_publish(address.parse().unwrap());
-        assert!(
-            default("127.0.0.1") && default("127.9.9.9") && default("::1") && default("::ffff:127.0.0.1")
-        );
-        assert!(
-            !default("0.0.0.0") && !default("::") && !default("192.168.1.5") && !default("::ffff:10.0.0.1")
-        );
-        assert!(args(&["--client-publish=true"]).may_publish("0.0.0.0".parse().unwrap()));
-        assert!(args(&["--client-publish"]).may_publish("0.0.0.0".parse().unwrap()));
-        assert!(!args(&["--client-publish", "false"]).may_publish("127.0.0.1".parse().unwrap()));
-    }
-
-    #[test]
     fn bad_values_are_refused() {
         for bad in [
             "--listen=8080",
@@ -493,6 +479,8 @@ mod tests {
             "--auth=basic",
             "--auth-leeway=2h",
             "--auth-token-from=cookie",
+            "--auth-webhook-header=a b",
+            "--auth-webhook-timeout=0",
             "--client-publish=perhaps",
             "--host=http://chat.example",
             "--host=chat.example:80",

@@ -1,4 +1,4 @@
-//! Who may connect: everybody, or who shows a token.
+//! Who may connect: everybody, who shows a token, or whom a webhook knows.
 //!
 //! In      a request's token, or one that a session sends
 //! Out     a pass: who it is, until when, for which topics; or why not
@@ -7,8 +7,10 @@
 
 mod expiry;
 mod keys;
+mod renewal;
+mod webhook;
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use fanwire::Request;
 use jsonwebtoken::{Validation, decode, decode_header, errors::ErrorKind};
@@ -22,6 +24,9 @@ use crate::{
 };
 
 pub(crate) use expiry::{Expiry, Watched, now_ms};
+pub(crate) use renewal::Renewal;
+pub(crate) use webhook::{Caller, Question, Then, Webhook, WebhookArgs};
+
 use keys::Keys;
 
 /// The door.
@@ -31,6 +36,8 @@ pub(crate) enum Gate {
     Open,
     /// Who shows a token.
     Tokens(Box<Tokens>),
+    /// Whom another program lets in.
+    Webhook(Arc<Webhook>),
 }
 
 impl Gate {
@@ -43,8 +50,13 @@ impl Gate {
                 Err("there is a key for tokens, but auth is none: set auth to jwt, or take the key out"
                     .to_owned())
             }
+            AuthKind::None | AuthKind::Jwt if args.webhook.auth_webhook_url.is_some() => {
+                Err("there is an auth_webhook_url, but auth is not webhook: set auth to webhook, or take the address out"
+                    .to_owned())
+            }
             AuthKind::None => Ok(Self::Open),
             AuthKind::Jwt => Tokens::new(args).map(Box::new).map(Self::Tokens),
+            AuthKind::Webhook => Webhook::new(args).map(Arc::new).map(Self::Webhook),
         }
     }
 }
@@ -74,10 +86,7 @@ impl Tokens {
             required.insert("aud".to_owned());
         }
         validation.required_spec_claims = required;
-        let places = match args.auth_token_from.as_slice() {
-            [] => vec![TokenPlace::Header, TokenPlace::Protocol, TokenPlace::Query],
-            places => places.to_vec(),
-        };
+        let places = places(args);
         let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let warning_ms = milliseconds(args.auth_warning);
         Ok(Self { keys, places, validation, leeway_ms: args.auth_leeway.as_secs() * 1_000, warning_ms })
@@ -85,8 +94,7 @@ impl Tokens {
 
     /// Whose request this is.
     pub(crate) fn admit(&self, request: &Request<'_>) -> Result<Pass, Refusal> {
-        let token = self.places.iter().find_map(|place| token_at(*place, request));
-        self.check(&token.ok_or(Refusal::Missing)?)
+        self.check(&token_of(&self.places, request).ok_or(Refusal::Missing)?)
     }
 
     /// Whose token this is.
@@ -121,7 +129,7 @@ impl Tokens {
         let named = claims.iter().filter_map(|(name, value)| Some((name.clone(), text_of(value)?)));
         Pass {
             claims: Claims(named.collect()),
-            ends_ms: expires_ms.saturating_add(self.leeway_ms),
+            ends_ms: Some(expires_ms.saturating_add(self.leeway_ms)),
             warns_ms: (self.warning_ms > 0).then(|| expires_ms.saturating_sub(self.warning_ms)),
             subscribe: patterns(claims.get("subscribe")),
             publish: patterns(claims.get("publish")),
@@ -129,15 +137,15 @@ impl Tokens {
     }
 }
 
-/// What a token says, once it is known to be true.
+/// What a token says, once it is known to be true, or the webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pass {
     pub(crate) claims: Claims,
-    /// When its session ends, in milliseconds since 1970.
-    pub(crate) ends_ms: u64,
+    /// When its session ends, in milliseconds since 1970; a webhook's may have no end.
+    pub(crate) ends_ms: Option<u64>,
     /// When its session is warned.
     pub(crate) warns_ms: Option<u64>,
-    /// Topics that the token itself names.
+    /// Topics that the token, or the webhook, names.
     pub(crate) subscribe: Option<Patterns>,
     pub(crate) publish: Option<Patterns>,
 }
@@ -149,8 +157,8 @@ impl Pass {
     }
 
     /// Seconds that are left, rounded up.
-    pub(crate) fn seconds_left(&self) -> u64 {
-        self.ends_ms.saturating_sub(now_ms()).div_ceil(1_000)
+    pub(crate) fn seconds_left(&self) -> Option<u64> {
+        Some(self.ends_ms?.saturating_sub(now_ms()).div_ceil(1_000))
     }
 }
 
@@ -194,6 +202,19 @@ impl Refusal {
             _ => Self::Malformed,
         }
     }
+}
+
+/// Where tokens are looked for.
+fn places(args: &Args) -> Vec<TokenPlace> {
+    match args.auth_token_from.as_slice() {
+        [] => vec![TokenPlace::Header, TokenPlace::Protocol, TokenPlace::Query],
+        places => places.to_vec(),
+    }
+}
+
+/// The token of a request, if it has one.
+fn token_of<'a>(places: &[TokenPlace], request: &Request<'a>) -> Option<Cow<'a, str>> {
+    places.iter().find_map(|place| token_at(*place, request))
 }
 
 fn token_at<'a>(place: TokenPlace, request: &Request<'a>) -> Option<Cow<'a, str>> {

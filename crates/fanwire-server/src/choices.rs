@@ -92,6 +92,8 @@ pub(crate) enum AuthKind {
     None,
     /// who shows a JSON Web Token
     Jwt,
+    /// whom the program at auth_webhook_url lets in
+    Webhook,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -7,12 +7,35 @@
 
 use std::str::FromStr;
 
-use crate::origin::Origin;
+use crate::{origin::Origin, places::UNIX};
 
 pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
-    let is_address =
-        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if is_address { Ok(text.to_owned()) } else { Err("give HOST:PORT, such as 127.0.0.1:8080".to_owned()) }
+    let is_place = match text.strip_prefix(UNIX) {
+        // A relative one would be another file after a change of the working directory.
+        Some(path) => path.starts_with('/'),
+        None => {
+            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        }
+    };
+    let advice = "give HOST:PORT, such as 127.0.0.1:8080, or unix:/PATH, such as unix:/run/fanwire.sock";
+    if is_place { Ok(text.to_owned()) } else { Err(advice.to_owned()) }
+}
+
+/// An address alone: what a browser and Prometheus can open.
+pub(crate) fn parse_address(text: &str) -> Result<String, String> {
+    match parse_listen(text) {
+        Ok(place) if !place.starts_with(UNIX) => Ok(place),
+        _ => Err("give HOST:PORT, such as 127.0.0.1:8081".to_owned()),
+    }
+}
+
+/// Three octal digits. Others than these make no sense for a socket, and are what TOML makes of 0o660.
+pub(crate) fn parse_mode(text: &str) -> Result<u32, String> {
+    let is_mode = text.len() == 3 && text.bytes().all(|digit| b"067".contains(&digit));
+    let mode = if is_mode { u32::from_str_radix(text, 8).ok() } else { None };
+    mode.ok_or_else(|| {
+        "give three digits, each 0, 6 or 7: 660 lets the owner's group in, 666 everybody".to_owned()
+    })
 }
 
 /// Letters of RFC 3986's paths, less the quotation mark: the path is printed within a command line to try.

@@ -1,6 +1,6 @@
 //! Hosts: under which names pages may reach this server, against DNS rebinding.
 //!
-//! In      the address to listen on, `--host`, the Host header of a request that a page makes
+//! In      the addresses that pages can reach, `--host`, the Host header of a request that a page makes
 //! Out     yes or no
 //! Bounds  none beyond the head's
 //! Source  RFC 6761 section 6.3 for localhost; RFC 7230 section 5.4
@@ -18,10 +18,12 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// A server on loopback knows its own names, and others need to be `named`; one that other machines reach knows
-    /// none, unless some are `named`.
-    pub(crate) fn new(listen: &str, named: &[String]) -> Self {
-        let is_known = !named.is_empty() || is_loopback(name_of(listen));
+    /// A server on loopback only knows its own names, and others need to be `named`; one that other machines reach
+    /// knows none, unless some are `named`. The same where pages reach it at no address.
+    pub(crate) fn new<'a>(listen: impl IntoIterator<Item = &'a str>, named: &[String]) -> Self {
+        let mut listen = listen.into_iter().peekable();
+        let is_here = listen.peek().is_some() && listen.all(is_loopback_address);
+        let is_known = !named.is_empty() || is_here;
         let names = named.iter().map(|name| name.to_ascii_lowercase()).collect();
         Self { names: is_known.then_some(names) }
     }
@@ -48,7 +50,7 @@ fn is_loopback(name: &str) -> bool {
 }
 
 /// Without the port. The colons inside of an IPv6 address are no separators.
-fn name_of(authority: &str) -> &str {
+pub(crate) fn name_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => name,
         _ => authority,
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn on_loopback_only_its_own_names_are_allowed() {
         for listen in ["127.0.0.1:8080", "[::1]:8080", "localhost:8080", "127.9.9.9:1"] {
-            let hosts = Hosts::new(listen, &[]);
+            let hosts = Hosts::new([listen], &[]);
             for own in
                 ["127.0.0.1:8080", "localhost", "LOCALHOST:8080", "app.localhost", "[::1]:8080", "localhost."]
             {
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn named_hosts_are_allowed_without_regard_to_case_and_port() {
-        let hosts = Hosts::new("127.0.0.1:8080", &["Chat.Example".to_owned()]);
+        let hosts = Hosts::new(["127.0.0.1:8080"], &["Chat.Example".to_owned()]);
         assert!(
             hosts.allows("chat.example") && hosts.allows("CHAT.example:443") && hosts.allows("localhost")
         );
@@ -86,10 +88,17 @@ mod tests {
     }
 
     #[test]
+    fn of_several_addresses_all_must_be_loopback() {
+        let allows = |listen: &[&'static str]| Hosts::new(listen.iter().copied(), &[]).allows("any.example");
+        assert!(!allows(&["127.0.0.1:1", "[::1]:1"]));
+        assert!(allows(&["127.0.0.1:1", "10.0.0.1:1"]) && allows(&[]));
+    }
+
+    #[test]
     fn elsewhere_every_name_is_allowed_unless_some_are_named() {
         for listen in ["0.0.0.0:80", "[::]:80", "192.168.1.5:80", "chat.example:80"] {
-            assert!(Hosts::new(listen, &[]).allows("any.example"), "{listen}");
-            let named = Hosts::new(listen, &["chat.example".to_owned()]);
+            assert!(Hosts::new([listen], &[]).allows("any.example"), "{listen}");
+            let named = Hosts::new([listen], &["chat.example".to_owned()]);
             assert!(named.allows("chat.example") && !named.allows("any.example"), "{listen}");
         }
     }

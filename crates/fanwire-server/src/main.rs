@@ -6,19 +6,24 @@
 //! Bounds  as set
 //! Source  docs/protocol.md, docs/configuration.md
 
+mod api;
 mod app;
 mod args;
 mod auth;
 mod choices;
+mod console;
 mod forms;
 mod host;
 mod live;
 mod logs;
+mod metrics;
 mod notify;
 mod origin;
 mod page;
+mod places;
 mod problem;
 mod reload;
+mod reply;
 mod report;
 mod rules;
 mod settings;
@@ -39,9 +44,10 @@ use clap::CommandFactory as _;
 use fanwire::{Error, Server};
 
 use crate::{
+    api::{Api, Bound},
     app::App,
-    args::{Args, ConfigTask, Task, is_local},
-    auth::Expiry,
+    args::{Args, ConfigTask, Task},
+    auth::{Caller, Expiry},
     choices::LogFormat,
     live::Live,
     logs::Logs,
@@ -94,31 +100,43 @@ fn run(line: Vec<OsString>, settings: Settings) -> ExitCode {
 }
 
 /// Serves until a signal has ended it.
-fn serve(line: Vec<OsString>, settings: Settings, logs: Logs) -> Result<ExitCode, Failure> {
+fn serve(line: Vec<OsString>, mut settings: Settings, logs: Logs) -> Result<ExitCode, Failure> {
+    // Before there are threads: it takes variables out of the environment.
+    let places = places::take(&mut settings.args).map_err(Failure::Settings)?;
     let signals = Signals::new().map_err(|error| Failure::Start(format!("cannot catch signals: {error}")))?;
     let args = settings.args.clone();
     args.check_exposure().map_err(Failure::Settings)?;
     let rules = Live::new(Rules::new(&args).map_err(Failure::Settings)?);
     let origins = rules.clone();
-    let options = args.options().check_origin(move |request| origins.load().origins.allow(request));
+    let api = args.api_listen.as_deref().map(Api::bind).transpose().map_err(Failure::Start)?;
+    let console = api.as_ref().map(Bound::port);
+    let options = args.options().check_origin(move |request| origins.load().origins.allow(request, console));
     let refused = |error: Error| match error {
         Error::Option { .. } => Failure::Settings(reload::refusal(&error, &settings)),
         error => Failure::Start(error.to_string()),
     };
-    let server = Server::bind_with(&*args.listen, options).map_err(refused)?;
+    let server = Server::bind_all(places, options).map_err(refused)?;
     let ending = Ending::default();
     let thread = |error: io::Error| Failure::Start(format!("cannot start a thread: {error}"));
     let expiry = Expiry::start().map_err(thread)?;
-    let app = App::new(&args, is_local(server.address().ip()), &rules, expiry, ending.clone());
+    let caller = Caller::new(&args);
+    caller.start_for(&rules.load().gate).map_err(Failure::Start)?;
+    let is_local = args.is_local(&server.addresses());
+    let app = App::new(&args, is_local, &rules, expiry, caller.clone(), ending.clone());
     let running = Arc::new(server.start(|_| app.clone()).map_err(refused)?);
     let (drain_delay, drain_timeout) = (args.drain_delay, args.drain_timeout);
-    let reload = Reload::new(line, settings, rules, logs);
+    let api = api.map(|api| api.start(&args, running.clone(), rules.clone(), ending.clone()));
+    let api = api.transpose().map_err(thread)?;
+    let reload = Reload::new(line, settings, rules, caller.clone(), logs);
     let stopped = signals
         .watch(Watched { running: running.clone(), reload, ending, drain_delay, drain_timeout })
         .map_err(thread)?;
-    report::started(&args, &running);
+    report::started(&args, &running, api.as_ref());
     notify::notify("READY=1");
-    report::ended(running.wait());
+    let report = running.wait();
+    api.into_iter().for_each(Api::stop);
+    report::ended(report);
+    report::asked(&caller);
     Ok(stopped.signal().map_or(ExitCode::SUCCESS, code_of))
 }
 

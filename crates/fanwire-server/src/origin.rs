@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fanwire::Request;
 
-use crate::host::Hosts;
+use crate::host::{Hosts, name_of};
 
 /// Which pages may connect.
 #[derive(Clone, Debug)]
@@ -30,25 +30,28 @@ impl Origins {
     }
 
     /// Whether the request comes from such a page, or from what is no browser: without an Origin, unless it is
-    /// required.
-    pub(crate) fn allow(&self, request: &Request<'_>) -> bool {
+    /// required. The console is a page of the same name at the port of the API, `console`.
+    pub(crate) fn allow(&self, request: &Request<'_>, console: Option<u16>) -> bool {
         let mut origins = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
         match (origins.next(), origins.next()) {
             (None, _) => !self.required,
-            (Some((_, origin)), None) => {
-                std::str::from_utf8(origin).is_ok_and(|origin| self.allows(origin, request.header("Host")))
-            }
+            (Some((_, origin)), None) => std::str::from_utf8(origin)
+                .is_ok_and(|origin| self.allows(origin, request.header("Host"), console)),
             // Whoever reads the first one and whoever reads the last would not agree.
             (Some(_), Some(_)) => false,
         }
     }
 
-    fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+    fn allows(&self, origin: &str, host: Option<&str>, console: Option<u16>) -> bool {
         if self.all {
             return true;
         }
         if self.named.is_empty() {
-            return host.is_some_and(|host| is_own(origin, host, &self.hosts));
+            return host.is_some_and(|host| {
+                let console = console.map(|port| format!("{}:{port}", name_of(host)));
+                is_own(origin, host, &self.hosts)
+                    || console.is_some_and(|console| is_own(origin, &console, &self.hosts))
+            });
         }
         Origin::parse(origin).is_some_and(|origin| self.named.contains(&origin))
     }
@@ -150,7 +153,8 @@ mod tests {
     #[test]
     fn named_origins_are_compared_by_scheme_host_and_port() {
         let allows = |named: &str, origin: &str| {
-            Origins::new(&[named.to_owned()], false, Hosts::new("127.0.0.1:80", &[])).allows(origin, None)
+            Origins::new(&[named.to_owned()], false, Hosts::new(["127.0.0.1:80"], &[]))
+                .allows(origin, None, None)
         };
         assert!(allows("HTTPS://example.com:443", "https://Example.com"));
         assert!(allows("http://[::1]", "http://[::1]:80"));
@@ -160,6 +164,22 @@ mod tests {
         {
             assert!(!allows("https://example.com", other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_console_is_a_page_of_the_same_name_at_the_apis_port() {
+        let origins = |named: &[String]| Origins::new(named, false, Hosts::new(["127.0.0.1:8080"], &[]));
+        let allows = |origin: &str, host: &str, console| origins(&[]).allows(origin, Some(host), console);
+        assert!(allows("http://127.0.0.1:8081", "127.0.0.1:8080", Some(8081)));
+        assert!(allows("http://[::1]:8081", "[::1]:8080", Some(8081)));
+        assert!(!allows("http://127.0.0.1:8081", "127.0.0.1:8080", None));
+        assert!(!allows("http://127.0.0.1:8082", "127.0.0.1:8080", Some(8081)));
+        assert!(!allows("http://localhost:8081", "127.0.0.1:8080", Some(8081)));
+        // A name that is made to resolve to this machine is none of ours.
+        assert!(!allows("http://evil.example:8081", "evil.example:8080", Some(8081)));
+        // Who names origins means these and no others.
+        let named = origins(&["https://chat.example".to_owned()]);
+        assert!(!named.allows("http://127.0.0.1:8081", Some("127.0.0.1:8080"), Some(8081)));
     }
 
     #[test]

@@ -27,9 +27,14 @@ pub(crate) enum Problem {
     Forbidden { verb: &'static str, topic: String },
     #[error("{0}")]
     Unauthorized(Refusal),
+    /// In the webhook's words.
+    #[error("{0}")]
+    Refused(String),
     #[error("the token is of another user than this session's: connect anew with it")]
     OtherUser,
-    #[error("a token of this session was refused just now: wait a second")]
+    #[error("whether the token is good cannot be found out at present: send it again later")]
+    AuthUnavailable,
+    #[error("a token of this session was looked at just now, or still is: wait a second")]
     TooSoon,
     #[error("this server asks for no token")]
     AuthDisabled,
@@ -61,7 +66,8 @@ impl Problem {
             Self::UnknownTopic(_) => "unknown_topic",
             Self::PublishDisabled => "publish_disabled",
             Self::Forbidden { .. } => "forbidden",
-            Self::Unauthorized(_) | Self::OtherUser => "unauthorized",
+            Self::Unauthorized(_) | Self::Refused(_) | Self::OtherUser => "unauthorized",
+            Self::AuthUnavailable => "auth_unavailable",
             Self::TooSoon => "too_soon",
             Self::AuthDisabled => "auth_disabled",
             Self::TooManyTopics { .. } => "too_many_topics",

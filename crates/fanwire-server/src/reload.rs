@@ -11,6 +11,7 @@ use fanwire::{Error, Server};
 
 use crate::{
     args::{flag_of, in_flags},
+    auth::Caller,
     live::Live,
     logs::Logs,
     rules::Rules,
@@ -24,12 +25,19 @@ pub(crate) struct Reload {
     /// As they are in force: those that need a restart are of the start.
     settings: Settings,
     rules: Live<Rules>,
+    caller: Caller,
     logs: Logs,
 }
 
 impl Reload {
-    pub(crate) fn new(line: Vec<OsString>, settings: Settings, rules: Live<Rules>, logs: Logs) -> Self {
-        Self { line, settings, rules, logs }
+    pub(crate) fn new(
+        line: Vec<OsString>,
+        settings: Settings,
+        rules: Live<Rules>,
+        caller: Caller,
+        logs: Logs,
+    ) -> Self {
+        Self { line, settings, rules, caller, logs }
     }
 
     /// Does it. What cannot be read changes nothing.
@@ -45,7 +53,10 @@ impl Reload {
         check(&new)?;
         // Rules depend on the address, which stays: what is fit for another one may open this one to strangers.
         new.args.listen.clone_from(&self.settings.args.listen);
+        new.args.listen_proxy.clone_from(&self.settings.args.listen_proxy);
+        new.args.api_listen.clone_from(&self.settings.args.api_listen);
         new.args.check_exposure()?;
+        let rules = Rules::new(&new.args)?;
         let restart: Vec<_> = new.rows.iter().filter(|row| !RELOADED.contains(&&*row.key)).collect();
         let asked = restart.iter().filter(|row| self.in_force(row).is_some_and(|old| old.texts != row.texts));
         for row in asked {
@@ -57,7 +68,8 @@ impl Reload {
                 row.source
             );
         }
-        self.rules.replace(Rules::new(&new.args)?);
+        self.caller.start_for(&rules.gate)?;
+        self.rules.replace(rules);
         self.logs.set(&new.args.log);
         let mut changed = 0;
         for row in new.rows.into_iter().filter(|row| RELOADED.contains(&&*row.key)) {
@@ -82,6 +94,7 @@ impl Reload {
 /// What is wrong and who said so.
 pub(crate) fn check(settings: &Settings) -> Result<(), String> {
     Rules::new(&settings.args)?;
+    settings.args.check_proxies()?;
     settings.args.check_exposure()?;
     // Port 0 of loopback can always be had, and nobody is listened to.
     match Server::bind_with("127.0.0.1:0", settings.args.options()) {
@@ -127,7 +140,18 @@ pub(crate) const RELOADED: &[&str] = &[
     "auth_leeway",
     "auth_warning",
     "auth_token_from",
+    "auth_webhook_url",
+    "auth_webhook_header",
+    "auth_webhook_secret_file",
+    "auth_webhook_ca_file",
+    "auth_webhook_timeout",
+    "auth_webhook_connections",
+    "auth_webhook_answer_bytes",
+    "auth_webhook_cache",
+    "auth_webhook_cache_refused",
+    "auth_webhook_cache_entries",
     "subscribe_topics",
     "publish_topics",
+    "api_token_file",
     "log",
 ];

@@ -11,32 +11,42 @@ use std::{
     time::Duration,
 };
 
-use fanwire::{DrainReport, Running};
+use fanwire::{DrainReport, ListenAddress, Running};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{args::Args, choices::AuthKind, units::show_bytes, visitor::Visitor};
+use crate::{api::Api, args::Args, auth::Caller, choices::AuthKind, units::show_bytes, visitor::Visitor};
 
 /// Says that the server serves. `listening on ws://ADDR/PATH` is a line of its own, for programs that wait for it.
-pub(crate) fn started(args: &Args, running: &Running<Visitor>) {
-    let address = running.address();
-    let mut lines = vec![
-        format!("fanwire-server {}", env!("CARGO_PKG_VERSION")),
-        format!("listening on ws://{address}{}", args.path),
-        format!("  page      {}", page(args, reachable(address))),
-    ];
+pub(crate) fn started(args: &Args, running: &Running<Visitor>, api: Option<&Api>) {
+    let (clients, proxies) =
+        running.addresses().split_at(running.addresses().len() - args.listen_proxy.len());
+    let address = tcp_of(clients).map(reachable);
+    let mut lines = vec![format!("fanwire-server {}", env!("CARGO_PKG_VERSION"))];
+    lines.extend(clients.iter().map(|place| format!("listening on {}", url(place, &args.path))));
+    lines.extend(proxies.iter().map(|place| format!("listening for proxies on {}", url(place, &args.path))));
+    lines.extend(handed_over(args));
+    lines.extend(proxies.first().map(|_| format!("  proxies   {}", believed(args))));
+    lines.push(format!("  page      {}", page(args, address)));
+    lines.extend(api.map(|api| format!("  api       {}", api_line(args, reachable(api.address())))));
+    lines.extend(api.map(|api| format!("  console   http://{}/", reachable(api.address()))));
     lines.extend(running.drivers().iter().map(|driver| format!("  driver    {driver}")));
     lines.push(format!("  origins   {}", origins(args)));
     lines.push(format!("  auth      {}", auth(args)));
-    lines.push(format!("  publish   {}", publish(args, address.ip())));
+    lines.push(format!("  publish   {}", publish(args, args.is_local(running.addresses()))));
     lines.push(format!("  limits    {}", limits(args)));
     lines.push(format!("  times     {}", times(args)));
     lines.push(format!("  memory    {}", running.memory()));
     lines.push(format!("  files     {}", files(running.memory().connections)));
     // With tokens there is nothing to try without one.
     if args.auth == AuthKind::None {
-        lines.push("to try it:".to_owned());
-        lines.extend(page_line(args, reachable(address)));
-        lines.push(format!("  {}", subscribe_line(args, reachable(address))));
+        let tcp = address.map(|address| {
+            page_line(args, address).into_iter().chain([format!("  {}", subscribe_line(args, address))])
+        });
+        let tries: Vec<_> = tcp.into_iter().flatten().chain(file_line(clients)).collect();
+        if !tries.is_empty() {
+            lines.push("to try it:".to_owned());
+            lines.extend(tries);
+        }
     }
     print(&lines);
 }
@@ -54,6 +64,42 @@ pub(crate) fn draining(sessions: u64, deadline: Duration) {
 /// Says what became of the sessions.
 pub(crate) fn ended(report: DrainReport) {
     print(&[format!("stopped: {} sessions closed with 1001, {} cut", report.drained, report.cut)]);
+}
+
+/// Says what became of the questions to a webhook, if there were any.
+pub(crate) fn asked(caller: &Caller) {
+    let counts: Vec<_> = caller.counts().filter(|(_, count)| *count > 0).collect();
+    if !counts.is_empty() {
+        let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        print(&[counts.join(", ")]);
+    }
+}
+
+/// What programs that know socket files take for the address of a WebSocket.
+fn url(place: &ListenAddress, path: &str) -> String {
+    match place {
+        ListenAddress::Unix(file) => format!("ws+unix:{}:{path}", file.display()),
+        address => format!("ws://{address}{path}"),
+    }
+}
+
+fn tcp_of(places: &[ListenAddress]) -> Option<SocketAddr> {
+    places.iter().find_map(|place| match place {
+        ListenAddress::Tcp(address) => Some(*address),
+        _ => None,
+    })
+}
+
+fn handed_over(args: &Args) -> Option<String> {
+    let count = args.handed_over;
+    (count > 0).then(|| {
+        format!("  sockets   {count} handed over (LISTEN_FDS), in place of --listen and --listen-proxy")
+    })
+}
+
+fn believed(args: &Args) -> String {
+    let networks: Vec<_> = args.proxy_from.iter().map(ToString::to_string).collect();
+    format!("{}; their PROXY headers say who comes, others are refused (--proxy-from)", networks.join(", "))
 }
 
 fn origins(args: &Args) -> String {
@@ -75,13 +121,14 @@ fn auth(args: &Args) -> String {
     let who = match args.auth {
         AuthKind::None => "whoever comes is let in",
         AuthKind::Jwt => "who shows a token is let in",
+        AuthKind::Webhook => "a webhook says who is let in",
     };
     let (subscribe, publish) = (all(&args.subscribe_topics), all(&args.publish_topics));
     format!("{who} (--auth); open to subscribe: {subscribe}; to publish: {publish}")
 }
 
-fn publish(args: &Args, address: IpAddr) -> &'static str {
-    match (args.may_publish(address), args.client_publish.is_some()) {
+fn publish(args: &Args, is_local: bool) -> &'static str {
+    match (args.may_publish(is_local), args.client_publish.is_some()) {
         (true, true) => "clients may (--client-publish)",
         (true, false) => "clients may, since only this machine reaches the address (--client-publish)",
         (false, true) => "clients may not (--client-publish)",
@@ -134,12 +181,31 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn page(args: &Args, address: SocketAddr) -> String {
+fn page(args: &Args, address: Option<SocketAddr>) -> String {
     let health = if args.path == "/healthz" { "none" } else { "/healthz" };
-    match args.path.as_str() {
-        "/" => format!("none, for the WebSocket has its path (health: {health})"),
-        _ => format!("http://{address}/ (health: {health})"),
+    match (args.path.as_str(), address) {
+        ("/", _) => format!("none, for the WebSocket has its path (health: {health})"),
+        (_, None) => format!("/, at no address that a browser can open (health: {health})"),
+        (_, Some(address)) => format!("http://{address}/ (health: {health})"),
     }
+}
+
+/// The first socket file, for a program that knows such.
+fn file_line(clients: &[ListenAddress]) -> Option<String> {
+    clients.iter().find_map(|place| match place {
+        ListenAddress::Unix(file) => {
+            Some(format!("  curl --unix-socket {} http://localhost/healthz", file.display()))
+        }
+        _ => None,
+    })
+}
+
+fn api_line(args: &Args, address: SocketAddr) -> String {
+    let who = match args.api_token_file {
+        None => "whoever is on this machine may use it",
+        Some(_) => "with a token of --api-token-file",
+    };
+    format!("http://{address}/api/info, http://{address}/metrics: {who}")
 }
 
 /// Nothing to try where there is no page, or where its WebSocket is refused.
@@ -237,8 +303,17 @@ mod tests {
         ]);
         assert_eq!(origins(&args), "https://a.example; clients without an Origin are refused");
         assert!(times(&args).starts_with("ping never, idle 75s, "));
-        assert!(
-            publish(&args, address("0.0.0.0:1").ip()).starts_with("clients may not, since other machines")
-        );
+        assert!(publish(&args, false).starts_with("clients may not, since other machines"));
+    }
+
+    #[test]
+    fn places_are_shown_as_programs_take_them() {
+        let (tcp, file) =
+            (ListenAddress::Tcp(address("[::1]:8080")), ListenAddress::Unix("/run/f.sock".into()));
+        assert_eq!(url(&tcp, "/ws"), "ws://[::1]:8080/ws");
+        assert_eq!(url(&file, "/ws"), "ws+unix:/run/f.sock:/ws");
+        assert_eq!(tcp_of(&[file.clone(), tcp]), Some(address("[::1]:8080")));
+        assert_eq!((tcp_of(std::slice::from_ref(&file)), file_line(&[])), (None, None));
+        assert_eq!(file_line(&[file]).unwrap(), "  curl --unix-socket /run/f.sock http://localhost/healthz");
     }
 }

@@ -5,7 +5,7 @@
 //! Bounds  as long as the settings
 //! Source  docs/configuration.md
 
-use crate::{args::Args, auth::Gate, origin::Origins, topics::Patterns};
+use crate::{api::Access, args::Args, auth::Gate, origin::Origins, topics::Patterns};
 
 /// One set of rules; a reload makes another.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Rules {
     pub(crate) gate: Gate,
     pub(crate) subscribe: Patterns,
     pub(crate) publish: Patterns,
+    /// Of the HTTP API.
+    pub(crate) api: Access,
 }
 
 impl Rules {
@@ -30,6 +32,7 @@ impl Rules {
             gate: Gate::new(args)?,
             subscribe: patterns("subscribe_topics", &args.subscribe_topics)?,
             publish: patterns("publish_topics", &args.publish_topics)?,
+            api: Access::new(args)?,
         })
     }
 }

@@ -57,14 +57,25 @@ pub(crate) struct Watched {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Whether the server has been told to end.
+/// Whether the server has been told to end, and how far it is with that.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ending(Arc<AtomicBool>);
+pub(crate) struct Ending(Arc<Steps>);
 
 impl Ending {
     pub(crate) fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.told.load(Ordering::Acquire)
     }
+
+    /// The time to go on serving is over: sessions are closed.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Steps {
+    told: AtomicBool,
+    draining: AtomicBool,
 }
 
 /// The signal that stopped the server at once, if one did.
@@ -87,9 +98,9 @@ fn watch(mut incoming: Incoming, mut watched: Watched, stopped: &Stopped) {
             None => return,
         }
     }
-    watched.ending.0.store(true, Ordering::Release);
+    watched.ending.0.told.store(true, Ordering::Release);
     notify("STOPPING=1");
-    let Watched { running, drain_delay, drain_timeout, .. } = watched;
+    let Watched { running, ending, drain_delay, drain_timeout, .. } = watched;
     let draining = running.clone();
     // `drain` returns at its end only, and the next signal must be heard meanwhile.
     let drain = move || {
@@ -97,6 +108,7 @@ fn watch(mut incoming: Incoming, mut watched: Watched, stopped: &Stopped) {
             report::ending(drain_delay);
             thread::sleep(drain_delay);
         }
+        ending.0.draining.store(true, Ordering::Release);
         report::draining(draining.publisher().session_count(), drain_timeout);
         draining.drain(drain_timeout);
     };

@@ -34,10 +34,12 @@ impl Expiry {
     }
 
     /// Watches a session until it is taken out again, or closed.
-    pub(crate) fn watch(&self, session: SessionHandle, pass: &Pass) -> Watched {
+    /// Nothing watches over a pass without end.
+    pub(crate) fn watch(&self, session: SessionHandle, pass: &Pass) -> Option<Watched> {
+        let ends_ms = pass.ends_ms?;
         let mut due = self.0.lock();
         due.last_id += 1;
-        let watched = Watched { id: due.last_id, warns_ms: pass.warns_ms, ends_ms: pass.ends_ms };
+        let watched = Watched { id: due.last_id, warns_ms: pass.warns_ms, ends_ms };
         let first = watched.first();
         let is_next = due.entries.first_key_value().is_none_or(|(next, _)| first < *next);
         due.entries.insert(first, Entry { session, watched });
@@ -45,7 +47,7 @@ impl Expiry {
         if is_next {
             self.0.changed.notify_one();
         }
-        watched
+        Some(watched)
     }
 
     /// Forgets it: its session has ended, or has another token.
@@ -199,7 +201,7 @@ mod tests {
         }
 
         fn on_open(&mut self, session: &mut Session<'_, Option<Watched>>) {
-            *session.value_mut() = Some(self.expiry.watch(session.handle(), &self.pass));
+            *session.value_mut() = self.expiry.watch(session.handle(), &self.pass);
         }
 
         fn on_message(&mut self, _session: &mut Session<'_, Option<Watched>>, _message: Message<'_>) {}
@@ -211,7 +213,7 @@ mod tests {
     }
 
     fn pass(warns_in: u64, ends_in: u64) -> Pass {
-        let (ends_ms, warns_ms) = (now_ms() + ends_in, Some(now_ms() + warns_in));
+        let (ends_ms, warns_ms) = (Some(now_ms() + ends_in), Some(now_ms() + warns_in));
         Pass { claims: Claims::default(), ends_ms, warns_ms, subscribe: None, publish: None }
     }
 

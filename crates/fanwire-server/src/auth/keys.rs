@@ -86,15 +86,28 @@ impl Keys {
     }
 }
 
+/// A secret of our own: the file's bytes without the line's end.
+///
+/// # Errors
+/// What is wrong with the file, and what to put there.
+pub(super) fn secret(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = read(path)?;
+    let secret = line_of(&bytes);
+    if secret.len() < SECRET_BYTES_MIN {
+        return Err(format!(
+            "{}: a secret has {SECRET_BYTES_MIN} bytes at least, this one {}: make one with `openssl rand -base64 48`",
+            path.display(),
+            secret.len()
+        ));
+    }
+    Ok(secret.to_vec())
+}
+
 impl Key {
     fn of_file(bytes: &[u8]) -> Result<Self, String> {
         match std::str::from_utf8(bytes).ok().filter(|text| text.contains("-----BEGIN ")) {
             Some(text) => Self::of_pem(text),
-            None => {
-                // An editor ends a file with a new line.
-                let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                Self::of_secret(None, secret.strip_suffix(b"\r").unwrap_or(secret))
-            }
+            None => Self::of_secret(None, line_of(bytes)),
         }
     }
 
@@ -179,6 +192,12 @@ impl Key {
         }
         Ok(Self { id: jwk.common.key_id, algorithm, key })
     }
+}
+
+/// An editor ends a file with a new line.
+fn line_of(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -8,9 +8,12 @@
 
 mod auth;
 mod client;
+mod listeners;
 mod process;
+mod receiver;
 mod running;
 mod settings;
+mod webhook;
 
 use std::{
     collections::BTreeSet,

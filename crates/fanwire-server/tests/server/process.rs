@@ -42,8 +42,20 @@ impl Process {
         Self::spawn(command().args(["--listen", listen]).args(arguments))
     }
 
-    /// Starts what [`command`] began.
+    /// Starts what [`command`] began, and waits until it says an address of TCP.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        let first = |line: &str| {
+            let rest = line.strip_prefix("listening on ws://")?;
+            rest[..rest.find('/').unwrap()].parse().ok()
+        };
+        Self::spawn_until(command, first)
+    }
+
+    /// Waits for a line that names an address.
+    pub(crate) fn spawn_until(
+        command: &mut Command,
+        address_in: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(child.stdout.take().unwrap());
@@ -57,8 +69,8 @@ impl Process {
                 )
             });
             before_ready.push(line.clone());
-            if let Some(rest) = line.strip_prefix("listening on ws://") {
-                break rest[..rest.find('/').unwrap()].parse().unwrap();
+            if let Some(address) = address_in(&line) {
+                break address;
             }
         };
         Self { child, lines: Some(lines), errors, before_ready, address }

@@ -169,6 +169,27 @@ fn the_unit_for_systemd_is_in_order() {
 }
 
 #[test]
+fn the_socket_unit_for_systemd_is_in_order() {
+    let contrib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib");
+    let folder = env::temp_dir().join(format!("fanwire-{}-units", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    // A socket unit starts the service of its name.
+    let service = fs::read_to_string(contrib.join("fanwire-server.service")).unwrap();
+    let service = service.replace("/usr/local/bin/fanwire-server", env!("CARGO_BIN_EXE_fanwire-server"));
+    fs::write(folder.join("fanwire-server.service"), service).unwrap();
+    let unit = folder.join("fanwire-server.socket");
+    fs::copy(contrib.join("fanwire-server.socket"), &unit).unwrap();
+    let output = std::process::Command::new("systemd-analyze").arg("verify").arg(&unit).output();
+    fs::remove_dir_all(&folder).unwrap();
+    let Ok(output) = output else {
+        println!("there is no systemd-analyze here");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !said.contains("fanwire"), "{said}");
+}
+
+#[test]
 fn systemd_hears_that_the_server_is_ready_and_that_it_stops() {
     let path = env::temp_dir().join(format!("fanwire-{}-notify", std::process::id()));
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();

@@ -1,0 +1,135 @@
+//! Publishing: one message, to everybody, or many at once.
+//!
+//! In      JSON objects with `topic` and `data`
+//! Out     messages in the shards' inboxes, their data unchanged
+//! Bounds  one inbox place per message and interested shard; a batch waits `FULL_TIME_MAX` for room
+//! Source  docs/http-api.md
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{Request, State as Of},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    State,
+    body::{self, JSON},
+    problem::{Problem, json},
+};
+use crate::app::reserved;
+
+pub(super) async fn publish(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, JSON).await?;
+    let message = Message::read(&body, &state)?;
+    message.publish(&state)?;
+    let subscribers = state.publisher.subscriber_count(&message.topic);
+    Ok(json(StatusCode::OK, &json!({ "subscribers": subscribers })))
+}
+
+pub(super) async fn broadcast(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, JSON).await?;
+    let Message { topic, data } = Message::read(&body, &state)?;
+    let sent = state.publisher.broadcast(&topic, data);
+    sent.map_err(|error| Problem::of_publish(error, state.limits))?;
+    Ok(json(StatusCode::OK, &json!({ "sessions": state.publisher.session_count() })))
+}
+
+/// Publishes one message per line. All lines are checked before the first is published.
+pub(super) async fn batch(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, LINES).await?;
+    let lines = body.split(|byte| *byte == b'\n').enumerate();
+    let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+    let mut messages = Vec::new();
+    for (index, line) in filled {
+        messages.push(Message::read(line, &state).map_err(|problem| problem.at_line(index + 1))?);
+        if messages.len() % LINES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for (accepted, message) in messages.iter().enumerate() {
+        wait_and_publish(&state, message).await.map_err(|problem| problem.after(accepted))?;
+        if accepted % LINES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(json(StatusCode::OK, &json!({ "accepted": messages.len() })))
+}
+
+/// Publishes a message as soon as there is room for it.
+async fn wait_and_publish(state: &State, message: &Message<'_>) -> Result<(), Problem> {
+    let mut since = None;
+    loop {
+        match message.publish(state) {
+            Err(problem) if problem.is_full() => {
+                if since.get_or_insert_with(Instant::now).elapsed() > FULL_TIME_MAX {
+                    return Err(problem);
+                }
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// What is to be published.
+struct Message<'a> {
+    topic: Cow<'a, str>,
+    data: &'a str,
+}
+
+impl<'a> Message<'a> {
+    fn read(text: &'a [u8], state: &State) -> Result<Self, Problem> {
+        let Fields { topic, data } = body::object(text)?;
+        let topic = body::text("topic", topic)?.ok_or_else(|| Problem::field("topic", "is missing"))?;
+        check_topic(&topic, state)?;
+        if let Some(reserved) = reserved(&topic) {
+            let error = format!("{reserved:?} is a name of the server's own messages: choose another");
+            return Err(Problem::field("topic", error));
+        }
+        Ok(Self { topic, data: data.map_or("", RawValue::get) })
+    }
+
+    fn publish(&self, state: &State) -> Result<(), Problem> {
+        let published = state.publisher.publish(&self.topic, self.data);
+        published.map_err(|error| Problem::of_publish(error, state.limits))
+    }
+}
+
+/// Checks the form of a topic's name.
+pub(super) fn check_topic(topic: &str, state: &State) -> Result<(), Problem> {
+    let max = state.limits.topic_bytes_max;
+    match topic.len() {
+        0 => Err(Problem::field("topic", "is empty: name one")),
+        bytes if bytes as u64 > u64::from(max) => {
+            Err(Problem::field("topic", format!("has at most {max} bytes in UTF-8: shorten it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    topic: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "body::present")]
+    data: Option<&'a RawValue>,
+}
+
+const LINES: &[&str] = &["application/x-ndjson", "application/jsonl", "application/json-lines"];
+
+/// Other requests have their turn in between.
+const LINES_PER_TURN: usize = 1_024;
+
+/// How long a batch waits for room before it gives up, at each message.
+const FULL_TIME_MAX: Duration = Duration::from_secs(1);
+
+const FULL_PAUSE: Duration = Duration::from_millis(1);
