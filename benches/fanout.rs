@@ -49,15 +49,17 @@ fn comparison(arguments: &Arguments) -> Option<Compare> {
     };
     let cell: Vec<String> =
         scale.cells().into_iter().map(|cell| cell.name).filter(|name| is_wanted(name)).collect();
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     (!cell.is_empty()).then(|| Compare {
         scale,
         rounds: arguments.rounds,
         only: SERVERS.map(str::to_owned).to_vec(),
         cell,
         manifest: MANIFEST.into(),
-        out: None,
+        out: Some(target.join("fanout")),
         pin_server: None,
         pin_client: None,
+        lock: None,
         latency_rate: None,
     })
 }
@@ -67,13 +69,12 @@ fn run(compare: &Compare) -> Ended {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches stand in the workspace")?;
     env::set_current_dir(root)?;
     ours::broadcast()?;
-    let comparison = compare::run::run(compare, &AtomicBool::new(false))?;
-    print!("{comparison}");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    for file in comparison.write(&target.join("fanout"))? {
+    let recorded = compare::run::run(compare, &AtomicBool::new(false))?;
+    print!("{}", recorded.comparison);
+    for file in recorded.files {
         println!("written to {}", file.display());
     }
-    if comparison.has_failures() { Err("a run has failed, see the remarks".into()) } else { Ok(()) }
+    if recorded.comparison.has_failures() { Err("a run has failed, see the remarks".into()) } else { Ok(()) }
 }
 
 /// Whom users ask about. `loadtest compare` has all.

@@ -14,9 +14,9 @@ use std::{
 };
 
 use loadtest::{
-    args::{Cli, Task, compare::Compare, output::Output},
+    args::{Cli, Order, Task, compare::Compare, output::Output},
     client::remote,
-    compare,
+    compare::{self, run::Recorded},
     report::{Report, html::page},
     scenario,
 };
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             Err(error) => fail(&format!("worker process: {error}")),
         };
     }
-    let (task, requirements) = Cli::parse_or_exit();
+    let Order { task, requirements, asked } = Cli::parse_or_exit();
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // The second signal ends the process at once: the order of these two matters.
@@ -46,7 +46,10 @@ fn main() -> ExitCode {
     }
     match task {
         Task::Scenario(scenario) => match scenario::run(&scenario, &is_interrupted) {
-            Ok(report) => finish(&named(report.judged(&requirements), scenario.output()), scenario.output()),
+            Ok(report) => {
+                let report = report.judged(&requirements).with_run(asked);
+                finish(&named(report, scenario.output()), scenario.output())
+            }
             Err(error) => fail(&error.to_string()),
         },
         Task::Compare(args) => compare(&args, &is_interrupted),
@@ -54,17 +57,14 @@ fn main() -> ExitCode {
 }
 
 fn compare(args: &Compare, is_interrupted: &AtomicBool) -> ExitCode {
-    let comparison = match compare::run::run(args, is_interrupted) {
-        Ok(comparison) => comparison,
+    let Recorded { comparison, files } = match compare::run::run(args, is_interrupted) {
+        Ok(recorded) => recorded,
         Err(error) => return fail(&error.to_string()),
     };
-    print!("{comparison}");
-    let records = Path::new("benches/records");
-    let directory = args.out.clone().unwrap_or_else(|| records.join(comparison.host.directory()));
-    match comparison.write(&directory) {
-        Ok(files) => files.iter().for_each(|file| println!("written to {}", file.display())),
-        Err(error) => return fail(&format!("{}: {error}", directory.display())),
-    }
+    // Who reads it may have gone; the files are written.
+    let mut out = io::stdout();
+    let _ = write!(out, "{comparison}");
+    files.iter().for_each(|file| drop(writeln!(out, "written to {}", file.display())));
     match (comparison.is_interrupted, comparison.has_failures()) {
         (true, _) => ExitCode::from(INTERRUPTED),
         (false, true) => ExitCode::FAILURE,

@@ -2,14 +2,14 @@
 //
 // In      a listening descriptor in RIVAL_LISTENER (rival-listen sets the socket options that Node cannot);
 //         [--batch-ms N]; connections as ../README.md says. Or --version
-// Out     each message to each subscriber. The sockets are ours (noServer), so they are corked while the
-//         messages of one read are sent, and uncorked once: one writev per subscriber
+// Out     each message to each subscriber: framed once by ws' own Sender.frame, joined with the others of the same
+//         read, and that one buffer to each socket, which is ours (noServer): one write per subscriber
 // Bounds  a subscriber with more than QUEUE_BYTES_MAX in memory is terminated; ws itself keeps everything
 // Source  ws 8, doc/ws.md: noServer, perMessageDeflate, and allowSynchronousEvents, by default on; Node's
-//         net.Socket.cork and writableLength. No string is made of text: it is sent as it came
+//         net.Socket.writableLength. No string is made of text: it is sent as it came
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
-import { WebSocketServer } from "ws";
+import { Sender, WebSocket, WebSocketServer } from "ws";
 
 if (process.argv[2] === "--version") {
   const { version } = createRequire(import.meta.url)("ws/package.json");
@@ -24,7 +24,7 @@ const BACKLOG = 4096;
 const batchMs = process.argv[2] === "--batch-ms" ? Number(process.argv[3]) : null;
 
 const subscribers = new Map(); // WebSocket -> its socket
-let corked = false;
+let frames = [];
 
 const hub = new WebSocketServer({
   noServer: true,
@@ -33,15 +33,20 @@ const hub = new WebSocketServer({
   maxPayload: MESSAGE_BYTES_MAX,
 });
 
+const FRAME = { fin: true, rsv1: false, mask: false, readOnly: true };
+const TEXT = 1, BINARY = 2;
+
 function publish(data, isBinary) {
-  if (!corked) {
-    corked = true;
-    for (const socket of subscribers.values()) socket.cork();
-    process.nextTick(uncork);
-  }
-  const options = { binary: isBinary };
+  if (frames.length === 0) process.nextTick(flush);
+  frames.push(...Sender.frame(data, { ...FRAME, opcode: isBinary ? BINARY : TEXT }));
+}
+
+function flush() {
+  const bytes = Buffer.concat(frames);
+  frames = [];
   for (const [subscriber, socket] of subscribers) {
-    subscriber.send(data, options);
+    if (subscriber.readyState !== WebSocket.OPEN) continue;
+    socket.write(bytes);
     if (socket.writableLength > QUEUE_BYTES_MAX) leave(subscriber);
   }
 }
@@ -57,18 +62,12 @@ function gather(data, isBinary) {
   }, batchMs);
 }
 
-function uncork() {
-  corked = false;
-  for (const socket of subscribers.values()) socket.uncork();
-}
-
 function leave(subscriber) {
   if (subscribers.delete(subscriber)) subscriber.terminate();
 }
 
 const roles = {
   "/sub": (client, socket) => {
-    if (corked) socket.cork();
     subscribers.set(client, socket);
     client.on("close", () => leave(client));
   },

@@ -1,6 +1,7 @@
 //! Listening: the socket options that every compared server has, set in one place.
 //!
-//! In      `[--port N] [--batch-ms N]`: a free port, and nothing is gathered, unless they say so; or `--version`
+//! In      `[--port N] [--batch-ms N]`: a free port, and nothing is gathered, unless they say so; the floor
+//!         has `[--bare-accept]`, too; or `--version`
 //! Out     a listener on 127.0.0.1 whose connections inherit SO_SNDBUF and TCP_NODELAY; a line that says
 //!         where. Or the version of the library that is measured
 //! Bounds  as many descriptors as the hard limit allows
@@ -27,7 +28,19 @@ pub fn listen(library: &str) -> io::Result<TcpListener> {
         writeln!(io::stdout(), "{library} {}", locked_version(library).unwrap_or("unknown"))?;
         process::exit(0);
     }
-    listen_on(Options::parse(env::args().skip(1))?.port)
+    let options = Options::parse(env::args().skip(1))?;
+    if options.is_bare && library != FLOOR_LIBRARY {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "--bare-accept is the floor's"));
+    }
+    listen_on(options.port)
+}
+
+/// Whether handshakes are to be answered and nothing else.
+///
+/// # Errors
+/// The command line is another.
+pub fn bare_accept() -> io::Result<bool> {
+    Ok(Options::parse(env::args().skip(1))?.is_bare)
 }
 
 /// How long messages are gathered before they leave, if the command line asks for it.
@@ -45,6 +58,8 @@ pub struct Options {
     pub port: u16,
     /// How long messages are gathered before they leave; `None`: each leaves when it has come.
     pub batch: Option<Duration>,
+    /// Whether handshakes are to be answered and nothing else.
+    pub is_bare: bool,
 }
 
 impl Options {
@@ -56,6 +71,10 @@ impl Options {
         let usage = || io::Error::new(io::ErrorKind::InvalidInput, USAGE);
         let mut options = Self::default();
         while let Some(name) = arguments.next() {
+            if name == "--bare-accept" {
+                options.is_bare = true;
+                continue;
+            }
             let value = arguments.next().ok_or_else(usage)?;
             match name.as_str() {
                 "--port" => options.port = value.parse().map_err(|_| usage())?,
@@ -114,6 +133,9 @@ const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 const BACKLOG: i32 = 4096;
 
+/// What the floor is built of.
+const FLOOR_LIBRARY: &str = "fanwire-ws";
+
 const USAGE: &str = "give --port N, --batch-ms N, both or nothing, or --version";
 
 #[cfg(test)]
@@ -133,11 +155,15 @@ mod tests {
     #[test]
     fn the_command_line_is_a_port_and_a_time_or_nothing() {
         let parse = |line: &str| Options::parse(line.split_whitespace().map(str::to_owned)).ok();
-        let options =
-            |port, batch: Option<u64>| Some(Options { port, batch: batch.map(Duration::from_millis) });
+        let options = |port, batch: Option<u64>| {
+            Some(Options { port, batch: batch.map(Duration::from_millis), is_bare: false })
+        };
         assert_eq!(parse(""), options(0, None));
         assert_eq!(parse("--port 8080"), options(8080, None));
         assert_eq!(parse("--batch-ms 1 --port 8080"), options(8080, Some(1)));
+        assert!(
+            parse("--bare-accept --port 8080").is_some_and(|options| options.is_bare && options.port == 8080)
+        );
         for wrong in
             ["--port", "--port 65536", "8080", "--port 1 2", "--batch-ms", "--batch-ms x", "--batch 1"]
         {

@@ -19,7 +19,7 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t = Scale::Full)]
     pub scale: Scale,
 
-    /// Rounds of each cell [default: 5, of latencies 9; quick: 2]
+    /// Rounds of each cell [default: 5, of latencies 9, of searches 2 to 5; quick: 2]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub rounds: Option<u16>,
 
@@ -48,7 +48,12 @@ pub struct Compare {
     #[arg(long, value_name = "CPUS")]
     pub pin_client: Option<CpuList>,
 
-    /// Publishes per second of the latency cell [default: 70 % of the least capacity measured before it]
+    /// File to lock during each round, for a machine on which builds go on between them: flock FILE cargo build
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
+
+    /// Publishes per second of the latency cell [default: 70 % of the least
+    /// server's saturation, measured before it]
     #[arg(long)]
     pub latency_rate: Option<f64>,
 }
@@ -56,12 +61,13 @@ pub struct Compare {
 const EXAMPLES: &str = "\
 What it needs: cargo build --release, cargo build --release -p fanwire --example broadcast, and scripts/rivals for the
 rivals; those that are not there are said to be missing. Run it at the root of the repository, on a machine that does
-nothing else: the record says how much it did.
+nothing else: the record says how much it did, and calls a cell void whose rounds were disturbed by others. It is
+written after each cell, so that an end before the last one loses none.
 
 Examples:
   loadtest compare --scale quick --only 'fanwire io_uring,floor' --out /tmp/compare
       a minute: does it work?
   loadtest compare
-      the record, about an hour and a half
+      the record, somewhat more than an hour and a half
   loadtest compare --cell 'burst 16' --rounds 9
       some cells, more exactly";

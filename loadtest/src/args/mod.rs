@@ -5,6 +5,7 @@
 //! Bounds  each number's range stands at its option
 //! Source  none
 
+mod asked;
 pub mod capacity;
 pub mod chat;
 pub mod churn;
@@ -26,7 +27,8 @@ pub mod topics;
 
 use std::{env, ffi::OsString, fs};
 
-use clap::{Command, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use serde_json::Value;
 
 use crate::report::{
     figures::{self, Section},
@@ -57,6 +59,19 @@ pub struct Cli {
     task: Option<Task>,
     #[command(flatten)]
     bare: Fanout,
+    #[arg(skip)]
+    asked: Vec<(String, Value)>,
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What is done.
+    pub task: Task,
+    /// What its figures must be.
+    pub requirements: Vec<Requirement>,
+    /// The command and all options, for the report.
+    pub asked: Vec<(String, Value)>,
 }
 
 /// What is done at all.
@@ -121,17 +136,19 @@ pub enum Scenario {
 impl Cli {
     /// Reads this program's command line; ends the process if it is wrong, or asks for help.
     #[must_use]
-    pub fn parse_or_exit() -> (Task, Vec<Requirement>) {
-        let task = match Self::read(env::args_os().collect()) {
-            Ok(cli) => cli.task(),
+    pub fn parse_or_exit() -> Order {
+        let mut cli = match Self::read(env::args_os().collect()) {
+            Ok(cli) => cli,
             Err(error) => error.exit(),
         };
+        let asked = std::mem::take(&mut cli.asked);
+        let task = cli.task();
         let requirements = match &task {
             Task::Scenario(scenario) => scenario.requirements(),
             Task::Compare(_) => Ok(Vec::new()),
         };
         match requirements {
-            Ok(requirements) => (task, requirements),
+            Ok(requirements) => Order { task, requirements, asked },
             Err(error) => Self::command().error(ErrorKind::ValueValidation, error).exit(),
         }
     }
@@ -142,12 +159,17 @@ impl Cli {
     /// It is wrong, or asks for help.
     pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
+        let given = arguments.clone();
         let arguments = profile::expand(arguments, &command, |path| fs::read_to_string(path))
             .map_err(|error| command.error(ErrorKind::ValueValidation, error))?;
         if let Some(error) = strange_scenario(&arguments, &mut command) {
             return Err(error);
         }
-        Self::try_parse_from(arguments)
+        let format = |error: clap::Error| error.format(&mut Self::command());
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let asked = asked::asked(&given, &matches, &command);
+        let cli = Self::from_arg_matches(&matches).map_err(format)?;
+        Ok(Self { asked, ..cli })
     }
 
     /// What was asked for: without a name it is the scenario `fanout`.

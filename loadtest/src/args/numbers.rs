@@ -53,6 +53,14 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A part of all, or nothing.
+///
+/// # Errors
+/// Not a number in range.
+pub(super) fn percent_or_0(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { percent(text).map_err(|error| format!("{error}, or 0")) }
+}
+
 /// The exponent of Zipf's law.
 ///
 /// # Errors
@@ -120,6 +128,8 @@ mod tests {
         for wrong in ["0", "100", "-1", "nan"] {
             assert!(percent(wrong).unwrap_err().contains("percentage"), "{wrong}");
         }
+        assert_eq!(percent_or_0("0"), Ok(0.0));
+        assert!(percent_or_0("0.5").is_ok() && percent_or_0("100").is_err());
         assert!(rate_above_0("0").is_err() && rate_above_0("0.5").is_ok());
         assert!(skew("5").unwrap_err().contains("all alike") && skew("0").is_ok());
         for wrong in ["57", "16777217", "-1", "1.5"] {

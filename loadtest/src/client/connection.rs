@@ -181,8 +181,10 @@ impl Connection {
     /// # Errors
     /// The connection has ended.
     pub fn send_soon(&mut self, frames: &[u8]) -> io::Result<()> {
-        self.unsent.extend_from_slice(frames);
-        self.flush()
+        self.flush()?;
+        let sent_bytes = if self.unsent.is_empty() { self.send_some(frames)? } else { 0 };
+        self.unsent.extend_from_slice(&frames[sent_bytes..]);
+        Ok(())
     }
 
     /// Sends what was kept, as far as the socket takes it.
@@ -190,18 +192,23 @@ impl Connection {
     /// # Errors
     /// The connection has ended.
     pub fn flush(&mut self) -> io::Result<()> {
+        let sent_bytes = self.send_some(&self.unsent)?;
+        self.unsent.drain(..sent_bytes);
+        Ok(())
+    }
+
+    /// How many of these bytes the socket takes without waiting.
+    fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut sent_bytes = 0;
-        while sent_bytes < self.unsent.len() {
-            let rest = &self.unsent[sent_bytes..];
-            match send(&self.stream, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        while sent_bytes < bytes.len() {
+            match send(&self.stream, &bytes[sent_bytes..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => sent_bytes += count,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        self.unsent.drain(..sent_bytes);
-        Ok(())
+        Ok(sent_bytes)
     }
 
     /// Bytes that the socket did not take yet.

@@ -13,6 +13,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -24,7 +25,7 @@ use super::{
     progress::{LOOK_AGAIN, Progress},
     remote::Remote,
     talk::Talk,
-    worker::{Order, Outcome, Worker},
+    worker::{Order, Outcome, Spoken, Worker},
 };
 
 /// Receiving threads.
@@ -117,6 +118,11 @@ impl Crew {
         self.order(|_| Order::MeasureFrom(ns));
     }
 
+    /// Whether the next message waits for the last one.
+    pub fn set_closed(&self, is_closed: bool) {
+        self.order(|_| Order::Closed(is_closed));
+    }
+
     /// What was heard since this was asked last, at most `LOOK_AGAIN` ago.
     #[must_use]
     pub fn recent(&self) -> Heard {
@@ -157,29 +163,37 @@ impl Crew {
         });
     }
 
-    /// No connection sends any more; how much each has, by number.
+    /// Nothing becomes due from `over_ns` on, and no connection sends any more once all that was due has
+    /// left, at the latest after `overtime`. How much each has sent, by number; how much was due and was not
+    /// sent.
     #[must_use]
-    pub fn quiet(&self) -> Vec<u64> {
+    pub fn quiet(&self, over_ns: u64, overtime: Duration) -> (Vec<u64>, u64) {
+        let end = Instant::now() + overtime;
+        while Instant::now() < end && !self.progress.is_failed() && self.spoken(over_ns, false).unsent > 0 {
+            thread::park_timeout(LOOK_AGAIN);
+        }
+        let spoken = self.spoken(over_ns, true);
         let mut sent = vec![0; self.members.iter().map(|member| member.connections).sum()];
-        for (number, count) in self.sent() {
+        for (number, count) in spoken.sent {
             if let Some(sent) = sent.get_mut(number as usize) {
                 *sent = count;
             }
         }
-        sent
+        (sent, spoken.unsent)
     }
 
-    /// The same as pairs of number and count.
+    /// Nothing becomes due from `over_ns` on; what was sent so far, and what was not.
     #[must_use]
-    pub fn sent(&self) -> Vec<(u32, u64)> {
+    pub fn spoken(&self, over_ns: u64, forgets: bool) -> Spoken {
         let (answer, answers) = channel();
-        self.order(|_| Order::Quiet(answer.clone()));
+        self.order(|_| Order::Quiet { over_ns, forgets, answer: answer.clone() });
         drop(answer);
-        let mut sent = Vec::new();
-        while let Ok(counts) = answers.recv_timeout(ANSWER_WAIT) {
-            sent.extend(counts);
+        let mut all = Spoken::default();
+        while let Ok(spoken) = answers.recv_timeout(ANSWER_WAIT) {
+            all.sent.extend(spoken.sent);
+            all.unsent += spoken.unsent;
         }
-        sent
+        all
     }
 
     /// Ends the threads, which are told how much was published by stream; what they saw.

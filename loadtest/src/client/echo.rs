@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     dialect::{Dialect, Filling, Incoming, Role},
-    load::{schedule::Schedule, stream::Pace},
+    load::{plan::Plan, schedule::Schedule, stream::Pace},
     truth::{
         sequence::{Sequence, Verdict},
         stamp::Stamp,
@@ -51,8 +51,10 @@ pub struct Phase {
     pub payload_bytes: usize,
     /// Messages of each connection.
     pub messages_each: u64,
-    /// When sending ends, done or not.
-    pub end: Instant,
+    /// After so long nothing is sent any more, done or not, but for what an open loop has due by then.
+    pub time: Duration,
+    /// How long that may be sent; `None`: it is forgotten.
+    pub overtime: Option<Duration>,
     /// Time without anything coming back after which what is missing counts as lost.
     pub patience: Duration,
 }
@@ -69,6 +71,8 @@ pub struct EchoWorker {
     asks: Receiver<Sender<Heard>>,
     /// Messages that have not come back, of connections that are open.
     in_flight: u64,
+    /// Messages that were due and were not sent.
+    unsent: u64,
     /// When something came back last, or nothing was on its way.
     heard_at: Instant,
     buffer: Vec<u8>,
@@ -105,6 +109,7 @@ impl EchoWorker {
             heard: Heard::default(),
             asks,
             in_flight: 0,
+            unsent: 0,
             heard_at: Instant::now(),
             buffer: vec![0; BUFFER_BYTES],
         })
@@ -118,10 +123,12 @@ impl EchoWorker {
                 self.receive(index);
             }
         }
-        let is_over = || is_over() || Instant::now() >= phase.end;
         match phase.pace {
-            Pace::Closed => self.run_closed(phase, &is_over),
-            Pace::Open { per_s } => self.run_open(phase, per_s, &is_over),
+            Pace::Closed => {
+                let end = Instant::now() + phase.time;
+                self.run_closed(phase, &|| is_over() || Instant::now() >= end);
+            }
+            Pace::Open { per_s } => self.run_open(phase, per_s, is_over),
         }
     }
 
@@ -140,6 +147,12 @@ impl EchoWorker {
             // Who asks and does not wait has gone.
             drop(answer.send(std::mem::take(&mut self.heard)));
         }
+    }
+
+    /// Messages of open loops so far that were due and were not sent.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.unsent
     }
 
     /// Messages sent so far.
@@ -167,14 +180,24 @@ impl EchoWorker {
 
     fn run_open(&mut self, phase: &Phase, per_s: f64, is_over: &dyn Fn() -> bool) {
         let mut left = phase.messages_each.saturating_mul(self.talkers.len() as u64);
-        let mut schedule = Schedule::new(self.progress.now_ns(), per_s);
+        let started_ns = self.progress.now_ns();
+        let (mut schedule, mut plan) = (
+            Schedule::new(started_ns, per_s),
+            Plan::new(started_ns, phase.time, phase.overtime.unwrap_or_default()),
+        );
         let (mut turns, mut ready) = ((0..self.talkers.len()).cycle(), Vec::new());
         loop {
             let mut wait = LOOK_AGAIN;
-            let is_over = left == 0 || is_over() || !self.talkers.iter().any(|talker| talker.is_open);
+            let sends_until_ns = plan.sends_until_ns(self.progress.now_ns(), is_over());
+            let is_over = left == 0
+                || schedule.due_ns() >= sends_until_ns
+                || !self.talkers.iter().any(|talker| talker.is_open);
             for _ in 0..SENDS_MAX.min(if is_over { 0 } else { left }) {
                 let due_ns = schedule.due_ns();
                 let now_ns = self.progress.now_ns();
+                if due_ns >= sends_until_ns {
+                    break;
+                }
                 if due_ns > now_ns {
                     wait = wait.min(Duration::from_nanos(due_ns - now_ns));
                     break;
@@ -188,13 +211,15 @@ impl EchoWorker {
                 left -= 1;
             }
             let is_late = !is_over && left > 0 && schedule.due_ns() <= self.progress.now_ns();
-            if is_over && self.in_flight == 0 {
-                return;
-            }
-            if !self.hear(if is_late { Duration::ZERO } else { wait }, phase.patience, &mut ready) {
-                return;
+            if is_over && self.in_flight == 0
+                || !self.hear(if is_late { Duration::ZERO } else { wait }, phase.patience, &mut ready)
+            {
+                break;
             }
             ready.clear();
+        }
+        if phase.overtime.is_some() {
+            self.unsent += schedule.due_before(plan.over_ns(self.progress.now_ns())).min(left);
         }
     }
 

@@ -80,6 +80,10 @@ impl Judge {
         });
         self.heard.pings += speaker.connection().pings() - pings_before;
         let delivered = self.tally.delivered - delivered_before;
+        // Where each connection hears other messages, any delivery may be what is waited for.
+        if delivered > 0 && self.completions.is_none() {
+            self.progress.share().complete();
+        }
         if let (1.., Some(now_ns)) = (delivered, read_ns) {
             self.progress.add_delivered(delivered, now_ns);
         }

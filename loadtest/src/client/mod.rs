@@ -19,6 +19,7 @@ pub mod judge;
 pub mod progress;
 pub mod publisher;
 pub mod remote;
+pub mod share;
 mod slow;
 pub mod speaker;
 pub mod storm;

@@ -19,6 +19,7 @@ use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::share::Share;
 use crate::measure::latency::latency_histogram;
 
 /// State shared by all threads of a run.
@@ -47,6 +48,8 @@ pub struct Progress {
     partly_given_up: AtomicU64,
     /// Of a process that holds a share: what it has to tell.
     forwarded: Option<Mutex<Vec<Complete>>>,
+    /// Of such a process: whether that is to be told at once.
+    share: Share,
     /// Latency of messages that another process was the last to complete.
     heard_complete_ns: Mutex<Histogram<u64>>,
 }
@@ -86,6 +89,7 @@ impl Progress {
             partly: Mutex::new(BTreeMap::new()),
             partly_given_up: AtomicU64::new(0),
             forwarded: None,
+            share: Share::default(),
             heard_complete_ns: Mutex::new(latency_histogram()),
         }
     }
@@ -121,6 +125,13 @@ impl Progress {
         if before < goal && before + count >= goal {
             self.publisher.unpark();
         }
+        self.share.counted();
+    }
+
+    /// This process's part, if it holds one.
+    #[must_use]
+    pub fn share(&self) -> &Share {
+        &self.share
     }
 
     /// Deliveries so far, over all subscribers.
@@ -188,6 +199,7 @@ impl Progress {
         let Some(forwarded) = &self.forwarded else { return Some(last_ns) };
         let mut forwarded = forwarded.lock().unwrap_or_else(PoisonError::into_inner);
         forwarded.push(Complete { last_ns, ..*complete });
+        self.share.complete();
         None
     }
 
@@ -450,6 +462,20 @@ mod tests {
         progress.fail("second".to_owned());
         assert!(!progress.wait_delivered(|_| 1, Duration::MAX, || false));
         assert_eq!(progress.failure().as_deref(), Some("nothing was delivered for 0 s"));
+    }
+
+    #[test]
+    fn a_message_that_is_complete_here_is_told_behind_its_last_delivery() {
+        let (progress, told) = (Arc::new(Progress::of_helper(0)), Arc::new(AtomicU64::new(0)));
+        let (counts, sum) = (Arc::clone(&progress), Arc::clone(&told));
+        progress.share().tell_by(move || sum.store(counts.delivered(), SeqCst));
+        progress.share().set_closed(true);
+        progress.add_delivered(3, 1);
+        let complete = Complete { stream: 0, sequence: 0, intended_ns: 0, last_ns: 1 };
+        assert_eq!((progress.complete(&complete), told.load(SeqCst)), (None, 0));
+        progress.add_delivered(2, 1);
+        progress.add_delivered(1, 1);
+        assert_eq!(told.load(SeqCst), 5);
     }
 
     #[test]

@@ -2,10 +2,20 @@
 //!
 //! In      connections, streams to publish, the run's `Progress`
 //! Out     how much each stream published, and how publishing ended
-//! Bounds  one burst is encoded at a time
+//! Bounds  one burst is encoded at a time; what is due when it is over is sent for the stream's overtime
 //! Source  an open loop counts latency from the intended time, so a late send hides nothing
+//!
+//! What ends an open loop is its schedule: a server that has kept the publisher waiting until then is still
+//! sent all that was due, or else the worst latencies would be those that are never measured.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     audience::{Audience, Streams},
@@ -29,6 +39,10 @@ pub struct Publishers {
     speakers: Vec<Speaker>,
     /// Messages so far, by stream.
     published: Vec<u64>,
+    /// Messages that were due and were not sent.
+    unsent: u64,
+    /// When all connections were heard last.
+    heard_at: Instant,
     /// Deliveries that all of them cause, where each topic has its own subscribers.
     expected: u64,
     subscribers_by_topic: Vec<u64>,
@@ -41,6 +55,9 @@ pub struct Publishers {
     message: Vec<u8>,
     frames: Vec<u8>,
 }
+
+/// Since when nothing becomes due any more, on the run's clock; `None`: it still does.
+pub type Over<'o> = &'o dyn Fn() -> Option<u64>;
 
 impl Publishers {
     /// Opens `count` connections, at least one, behind those of the audience.
@@ -63,6 +80,8 @@ impl Publishers {
         Ok(Self {
             speakers: speakers.collect::<Result<_, _>>()?,
             published: vec![0; streams],
+            unsent: 0,
+            heard_at: Instant::now(),
             expected: 0,
             subscribers_by_topic: audience.subscribers_by_topic(),
             popularity,
@@ -75,28 +94,12 @@ impl Publishers {
         })
     }
 
-    /// Publishes a stream, and waits until it has arrived. `is_over`, an interrupt or the end of the time
-    /// given, ends publishing early; what was published is waited for all the same. False if it has not.
-    pub fn run(&mut self, stream: &Stream, is_over: &dyn Fn() -> bool) -> bool {
-        let mut left = stream.publishes_max;
-        let mut schedule = match stream.pace {
-            Pace::Open { per_s } => Some(Schedule::new(self.progress.now_ns(), per_s / stream.burst as f64)),
-            Pace::Closed => None,
-        };
-        for turn in (0..self.speakers.len()).cycle() {
-            let due_ns = match &schedule {
-                Some(schedule) => self.wait_until(schedule.due_ns(), is_over),
-                None => self.wait_delivered(stream.patience, is_over),
-            };
-            let count = left.min(stream.burst);
-            let Some(intended_ns) = due_ns.filter(|_| count > 0) else { break };
-            if !self.publish(turn, count, intended_ns, stream.payload_bytes) {
-                break;
-            }
-            left -= count;
-            if let Some(schedule) = &mut schedule {
-                schedule.advance();
-            }
+    /// Publishes a stream until `over`, an interrupt or the end of the time given, and waits until it has
+    /// arrived; false if it has not.
+    pub fn run(&mut self, stream: &Stream, over: Over<'_>) -> bool {
+        match stream.pace {
+            Pace::Open { per_s } => self.run_open(stream, per_s / stream.burst as f64, over),
+            Pace::Closed => self.run_closed(stream, over),
         }
         // After an interrupt too: what was published is still on its way.
         self.wait_delivered(stream.patience, &|| false).is_some()
@@ -114,6 +117,46 @@ impl Publishers {
         self.published.iter().sum()
     }
 
+    /// Messages of open loops so far that were due and were not sent.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    fn run_open(&mut self, stream: &Stream, bursts_per_s: f64, over: Over<'_>) {
+        let mut schedule = Schedule::new(self.progress.now_ns(), bursts_per_s);
+        let mut left = stream.publishes_max;
+        for turn in (0..self.speakers.len()).cycle() {
+            let (count, due_ns) = (left.min(stream.burst), schedule.due_ns());
+            if count == 0
+                || !self.wait_until(due_ns, stream.overtime, over)
+                || !self.publish(turn, count, due_ns, stream, over)
+            {
+                break;
+            }
+            left -= count;
+            schedule.advance();
+        }
+        // A run that has failed is over now.
+        let over_ns = over().unwrap_or_else(|| self.progress.now_ns());
+        self.unsent += schedule.due_before(over_ns).saturating_mul(stream.burst).min(left);
+    }
+
+    fn run_closed(&mut self, stream: &Stream, over: Over<'_>) {
+        let mut left = stream.publishes_max;
+        for turn in (0..self.speakers.len()).cycle() {
+            let count = left.min(stream.burst);
+            let Some(now_ns) = self.wait_delivered(stream.patience, &|| count == 0 || over().is_some())
+            else {
+                break;
+            };
+            if !self.publish(turn, count, now_ns, stream, over) {
+                break;
+            }
+            left -= count;
+        }
+    }
+
     /// Waits until all that was published has arrived; now, or `None` if the run ended meanwhile.
     fn wait_delivered(&mut self, patience: Duration, is_over: &dyn Fn() -> bool) -> Option<u64> {
         let progress = Arc::clone(&self.progress);
@@ -127,36 +170,51 @@ impl Publishers {
         (is_delivered && !is_over() && !self.is_alone()).then(|| progress.now_ns())
     }
 
-    /// Sleeps until `due_ns`, and answers it; `None` if the run ended meanwhile.
-    fn wait_until(&mut self, due_ns: u64, is_over: &dyn Fn() -> bool) -> Option<u64> {
-        while !self.progress.is_failed() && !is_over() {
-            let left = Duration::from_nanos(due_ns.saturating_sub(self.progress.now_ns()));
-            if left.is_zero() {
-                return Some(due_ns);
+    /// Sleeps until `due_ns`; false if that never becomes due, or is not sent any more.
+    fn wait_until(&mut self, due_ns: u64, overtime: Duration, over: Over<'_>) -> bool {
+        while !self.progress.is_failed() {
+            // Read after the end is asked for: what is due after it is not taken for late.
+            let (over_ns, now_ns) = (over(), self.progress.now_ns());
+            if over_ns.is_some_and(|ns| due_ns >= ns || now_ns > end_ns(ns, overtime)) {
+                return false;
             }
-            if !self.hear_all() {
-                return None;
+            // A publisher that is always late listens, too.
+            let is_deaf = due_ns > now_ns || self.heard_at.elapsed() > LOOK_AGAIN;
+            if is_deaf && !self.hear_all() {
+                return false;
+            }
+            if due_ns <= now_ns {
+                return true;
             }
             thread::sleep(
                 Duration::from_nanos(due_ns.saturating_sub(self.progress.now_ns())).min(LOOK_AGAIN),
             );
         }
-        None
+        false
     }
 
     /// Sends a burst of connection `turn`; false if that failed.
-    fn publish(&mut self, turn: usize, count: u64, intended_ns: u64, payload_bytes: usize) -> bool {
+    fn publish(
+        &mut self,
+        turn: usize,
+        count: u64,
+        intended_ns: u64,
+        stream: &Stream,
+        over: Over<'_>,
+    ) -> bool {
         let sent = match self.audience.streams {
             Streams::Topics => (0..count).try_for_each(|_| {
                 let topic = self.popularity.draw();
                 // The messages of a topic are in order among themselves: one connection publishes them all.
                 let turn = topic % self.speakers.len();
-                self.send(turn, topic, 1, intended_ns, payload_bytes)?;
+                self.encode(topic, 1, intended_ns, stream.payload_bytes)?;
+                self.send(turn, topic, 1, stream, over)?;
                 self.expected += self.subscribers_by_topic[topic];
                 Ok(())
             }),
             Streams::Publishers(_) | Streams::Talkers { .. } => {
-                self.send(turn, turn, count, intended_ns, payload_bytes)
+                let encoded = self.encode(turn, count, intended_ns, stream.payload_bytes);
+                encoded.and_then(|()| self.send(turn, turn, count, stream, over))
             }
         };
         if let Err(error) = sent {
@@ -166,10 +224,9 @@ impl Publishers {
         true
     }
 
-    /// Sends the next `count` messages of a stream in one write.
-    fn send(
+    /// Encodes the next `count` messages of a stream.
+    fn encode(
         &mut self,
-        turn: usize,
         stream: usize,
         count: u64,
         intended_ns: u64,
@@ -184,11 +241,54 @@ impl Publishers {
             dialect.publish(&topic.filling(&self.data), &mut self.message).map_err(io::Error::other)?;
             encode(dialect, &self.message, &mut self.frames)?;
         }
+        Ok(())
+    }
+
+    /// Sends them in one write, as far as the socket takes that.
+    fn send(
+        &mut self,
+        turn: usize,
+        index: usize,
+        count: u64,
+        stream: &Stream,
+        over: Over<'_>,
+    ) -> io::Result<()> {
         // First counted, then sent: who comes in meanwhile is not promised what it cannot get.
         self.progress.add_published(count);
-        self.speakers[turn].connection_mut().send_encoded(&self.frames)?;
-        self.published[stream] += count;
+        self.speakers[turn].connection_mut().send_soon(&self.frames)?;
+        self.push(turn, stream, over)?;
+        self.published[index] += count;
         Ok(())
+    }
+
+    /// Waits until the socket has all that was sent, and listens meanwhile: a server may take nothing until
+    /// its answers are read.
+    fn push(&mut self, turn: usize, stream: &Stream, over: Over<'_>) -> io::Result<()> {
+        let mut seen = (usize::MAX, Instant::now());
+        loop {
+            let unsent_bytes = self.speakers[turn].connection().unsent_bytes();
+            if unsent_bytes == 0 {
+                return Ok(());
+            }
+            if unsent_bytes != seen.0 {
+                seen = (unsent_bytes, Instant::now());
+            }
+            let give_up = stream.overtime.saturating_add(stream.patience);
+            let is_late = over().is_some_and(|ns| self.progress.now_ns() > end_ns(ns, give_up));
+            if seen.1.elapsed() > stream.patience || is_late {
+                return Err(io::Error::other(format!(
+                    "the server took too little of what was sent within --patience: {unsent_bytes} B wait"
+                )));
+            }
+            if self.progress.is_failed() || !self.hear_all() {
+                return Err(io::Error::other("the run has failed"));
+            }
+            let speaker = &mut self.speakers[turn];
+            let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AGAIN.subsec_nanos()) };
+            // A failed wait only means that the socket is tried now.
+            let _ = poll(&mut [PollFd::new(&*speaker, PollFlags::OUT | PollFlags::IN)], Some(&wait));
+            speaker.connection_mut().flush()?;
+        }
     }
 
     /// Whether nobody is left to publish to, which ends the run.
@@ -202,6 +302,7 @@ impl Publishers {
 
     /// Whether all publishing connections are well, and somebody is left to publish to.
     fn hear_all(&mut self) -> bool {
+        self.heard_at = Instant::now();
         !self.is_alone() && (0..self.speakers.len()).all(|turn| self.hear(turn))
     }
 
@@ -221,4 +322,8 @@ impl Publishers {
         self.progress.fail(failure);
         false
     }
+}
+
+fn end_ns(over_ns: u64, more: Duration) -> u64 {
+    over_ns.saturating_add(u64::try_from(more.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -21,6 +21,8 @@ pub struct Talk {
     pub per_s: f64,
     /// Length of each message's data.
     pub payload_bytes: usize,
+    /// After so long nothing becomes due any more.
+    pub time_ns: u64,
 }
 
 /// Talk that has begun.
@@ -28,6 +30,8 @@ pub struct Talk {
 pub(super) struct Talking {
     talk: Talk,
     schedule: Schedule,
+    /// Nothing is due from then on.
+    over_ns: u64,
     turn: usize,
     data: Vec<u8>,
     message: Vec<u8>,
@@ -37,13 +41,21 @@ pub(super) struct Talking {
 impl Talking {
     pub(super) fn new(talk: Talk, now_ns: u64) -> Self {
         let schedule = Schedule::new(now_ns, talk.per_s);
-        Self { talk, schedule, turn: 0, data: Vec::new(), message: Vec::new(), frame: Vec::new() }
+        Self {
+            talk,
+            schedule,
+            over_ns: now_ns.saturating_add(talk.time_ns),
+            turn: 0,
+            data: Vec::new(),
+            message: Vec::new(),
+            frame: Vec::new(),
+        }
     }
 
     /// Whose turn it is, of `count`, and since when; `None` if nothing is due.
     pub(super) fn next(&mut self, now_ns: u64, count: usize) -> Option<(usize, u64)> {
         let due_ns = self.schedule.due_ns();
-        if due_ns > now_ns || count == 0 {
+        if due_ns > now_ns || due_ns >= self.over_ns || count == 0 {
             return None;
         }
         self.schedule.advance();
@@ -52,8 +64,17 @@ impl Talking {
         Some((turn, due_ns))
     }
 
+    /// Nothing becomes due from `ns` on; how much is still to be sent of what did before.
+    pub(super) fn end(&mut self, ns: u64) -> u64 {
+        self.over_ns = self.over_ns.min(ns);
+        self.schedule.due_before(self.over_ns)
+    }
+
     /// How long until the next is due.
     pub(super) fn wait(&self, now_ns: u64) -> Duration {
+        if self.schedule.due_ns() >= self.over_ns {
+            return LOOK_AGAIN;
+        }
         Duration::from_nanos(self.schedule.due_ns().saturating_sub(now_ns)).min(LOOK_AGAIN)
     }
 
@@ -83,10 +104,13 @@ mod tests {
 
     #[test]
     fn everybody_has_a_turn_and_nobody_before_it_is_due() {
-        let mut talking = Talking::new(Talk { per_s: 1000.0, payload_bytes: 64 }, 5);
+        let mut talking = Talking::new(Talk { per_s: 1000.0, payload_bytes: 64, time_ns: 9_000_000_000 }, 5);
         let turns: Vec<_> = (0..4).map_while(|_| talking.next(2_000_005, 2)).collect();
         assert_eq!(turns, [(0, 5), (1, 1_000_005), (0, 2_000_005)]);
         assert_eq!(talking.wait(2_500_005), Duration::from_micros(500));
         assert_eq!(talking.next(u64::MAX, 0), None);
+        assert_eq!((talking.end(5_000_005), talking.next(9_000_005, 2)), (2, Some((1, 3_000_005))));
+        assert_eq!((talking.end(4_000_005), talking.next(9_000_005, 2)), (0, None));
+        assert_eq!(talking.wait(9_000_005), LOOK_AGAIN);
     }
 }

@@ -57,6 +57,9 @@ pub enum Order {
     /// Only messages that are meant to leave from now on are in the figures: for other processes, whose
     /// `Progress` is not the run's.
     MeasureFrom(u64),
+    /// Whether the next message waits for the last one, so that each has to be told of at once; for other
+    /// processes, too.
+    Closed(bool),
     /// Hand over what was heard since the last time.
     Tell(Sender<Heard>),
     /// The first so many subscribers read so many bytes a second from now on; 0: nothing.
@@ -68,10 +71,26 @@ pub enum Order {
     },
     /// Every subscriber sends in turn.
     Talk(Talk),
-    /// Stop sending, and say how much each connection has sent so far.
-    Quiet(Sender<Vec<(u32, u64)>>),
+    /// Nothing becomes due from then on, and if it is to be forgotten, nothing is sent; say how much was.
+    Quiet {
+        /// On the run's clock.
+        over_ns: u64,
+        /// What was due before is not sent either.
+        forgets: bool,
+        /// Where to say it.
+        answer: Sender<Spoken>,
+    },
     /// End: so much was published, by stream.
     Finish(Arc<[u64]>),
+}
+
+/// What those who talk have sent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Spoken {
+    /// Messages so far, by the number of the connection.
+    pub sent: Vec<(u32, u64)>,
+    /// Messages that are due and were not sent.
+    pub unsent: u64,
 }
 
 /// What a worker saw.
@@ -190,15 +209,18 @@ impl Worker {
             Order::Tell(answer) => drop(answer.send(std::mem::take(&mut self.judge.heard))),
             Order::Slow { subscribers, bytes_per_s } => self.make_slow(subscribers, bytes_per_s),
             Order::Talk(talk) => self.talking = Some(Talking::new(talk, self.judge.progress.now_ns())),
-            Order::Quiet(answer) => {
-                self.talking = None;
+            Order::Quiet { over_ns, forgets, answer } => {
+                let unsent = self.talking.as_mut().map_or(0, |talking| talking.end(over_ns));
+                if forgets {
+                    self.talking = None;
+                }
                 // What the socket does not take now goes with the next read.
                 self.subscribers.iter_mut().for_each(|s| drop(s.speaker.connection_mut().flush()));
                 let stream = |subscriber: &Subscriber| u32::try_from(subscriber.number).unwrap_or(u32::MAX);
                 let sent = self.subscribers.iter().map(|subscriber| (stream(subscriber), subscriber.sent));
-                drop(answer.send(sent.collect()));
+                drop(answer.send(Spoken { sent: sent.collect(), unsent }));
             }
-            Order::MeasureFrom(_) | Order::Finish(_) => {}
+            Order::MeasureFrom(_) | Order::Closed(_) | Order::Finish(_) => {}
         }
     }
 

@@ -21,10 +21,15 @@ pub struct Cell {
     pub others: &'static [&'static str],
     /// Whether more of the main figure is better.
     pub is_more_better: bool,
-    /// Rounds at least, where the main figure needs more than others.
-    pub rounds_min: usize,
-    /// Whether its rate is 70 % of the least capacity that was measured before.
+    /// Rounds, where the main figure needs more than others, or can do with fewer.
+    pub rounds: Option<usize>,
+    /// Arguments of a run before it on the same server that is not measured: what a server must do some
+    /// thousand times until it is compiled, and the scenario itself does only once.
+    pub first: Option<Vec<String>>,
+    /// Whether its rate is 70 % of the least capacity of the cell with `sets_rate` before it.
     pub is_at_rate: bool,
+    /// Whether what it finds is the rate of cells with `is_at_rate`.
+    pub sets_rate: bool,
     /// Whether the servers gather messages for a millisecond.
     pub is_batched: bool,
 }
@@ -32,7 +37,7 @@ pub struct Cell {
 /// How much is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scale {
-    /// All of the record; about an hour and a half with a dozen servers
+    /// All of the record; somewhat more than an hour and a half with a dozen servers
     Full,
     /// A corner of it, some seconds a server
     Quick,
@@ -68,15 +73,30 @@ impl Scale {
 }
 
 impl Cell {
+    /// Whether its main figure is CPU, which says something also where the client is the bottleneck.
+    #[must_use]
+    pub fn is_cost(&self) -> bool {
+        self.main.starts_with("server_cpu")
+    }
+
+    /// To how many a message goes, if the cell says so.
+    #[must_use]
+    pub fn subscribers(&self) -> Option<f64> {
+        let mut words = self.arguments.iter().skip_while(|word| *word != "--subscribers");
+        words.nth(1)?.parse().ok()
+    }
+
     fn new(name: &str, arguments: &str, main: &'static str, others: &'static [&'static str]) -> Self {
         Self {
             name: name.to_owned(),
-            arguments: arguments.split(' ').map(str::to_owned).collect(),
+            arguments: words(arguments),
             main,
             others,
             is_more_better: false,
-            rounds_min: 1,
+            rounds: None,
+            first: None,
             is_at_rate: false,
+            sets_rate: false,
             is_batched: false,
         }
     }
@@ -96,49 +116,65 @@ fn full() -> Vec<Cell> {
     cells.push(fanout(1000, 65_536, 1, 20_000));
     cells.extend([
         Cell::new("idle 10000", "idle --connections 10000 --duration 1", MEMORY, &["pss_per_connection"]),
-        Cell::new(
-            "connect 10000",
-            "connect --connections 10000 --publish-rate 10",
-            "server_cpu_per_connect",
-            &["handshake_p50", "handshake_p99", "opened_per_s", "refused"],
-        ),
-        Cell::new(
-            "slow 1 % of 1000",
-            "slow --subscribers 1000 --rate 50 --duration 3",
-            "p99",
-            &["p99_before", "p99_ratio", "server_cpu_per_frame", "slow_closed", "lost"],
-        ),
+        Cell {
+            first: Some(words("connect --connections 3000 --publish-rate 10 --duration 5")),
+            ..Cell::new(
+                "connect 10000",
+                "connect --connections 10000 --publish-rate 10",
+                "server_cpu_per_connect",
+                &["handshake_p50", "handshake_p99", "opened_per_s", "refused"],
+            )
+        },
+        Cell {
+            rounds: Some(9),
+            ..Cell::new(
+                "slow 1 % of 200",
+                "slow --subscribers 200 --rate 150 --duration 3.5 --warm-up 0.5",
+                "p99",
+                &["p99_before", "p99_ratio", "publishes", "server_cpu_per_frame", "slow_closed", "lost"],
+            )
+        },
         Cell::new(
             "echo 1000",
-            "echo --connections 1000 --messages 200000 --duration 5",
+            "echo --connections 1000 --messages 200000 --duration 5 --warm-up 1",
             CPU,
             &["p50", "p99", "delivered_per_s"],
         ),
-        capacity("capacity 1000 x 128 B"),
-        Cell { is_batched: true, ..capacity("capacity 1000 x 128 B, gathered for 1 ms") },
+        capacity("capacity 1000 x 128 B", 1000, 50, "p99<10ms"),
         Cell {
-            rounds_min: 9,
+            is_batched: true,
+            rounds: Some(3),
+            ..capacity("capacity 1000 x 128 B, gathered for 1 ms", 1000, 50, "p99<10ms")
+        },
+        Cell { rounds: Some(3), ..capacity("saturation 1000 x 128 B", 1000, 50, "p99<100ms") },
+        Cell {
+            rounds: Some(2),
+            sets_rate: true,
+            ..capacity("saturation 200 x 128 B", 200, 250, "p99<100ms")
+        },
+        // A fifth of the subscribers, so that a thousand publishes and more pass in some seconds.
+        Cell {
+            rounds: Some(9),
             is_at_rate: true,
             ..Cell::new(
-                "latency 1000 x 128 B",
-                "fanout --subscribers 1000 --warm-up 0.5 --duration 2 --messages 100000000",
+                "latency 200 x 128 B",
+                "fanout --subscribers 200 --warm-up 0.5 --duration 6 --messages 1000000",
                 "last_p99",
-                &["p50", "p99", "p99.9", "last_p50", CPU],
+                &["p50", "p99", "p99.9", "last_p50", CPU, "measured"],
             )
         },
     ]);
     cells
 }
 
-fn capacity(name: &str) -> Cell {
+fn capacity(name: &str, subscribers: u32, rate_first: u32, objective: &str) -> Cell {
+    let arguments = format!(
+        "capacity --subscribers {subscribers} --rate-first {rate_first} --step 1 --precision 8 \
+         --objective {objective}"
+    );
     Cell {
         is_more_better: true,
-        ..Cell::new(
-            name,
-            "capacity --subscribers 1000 --rate-first 50 --step 1 --precision 8",
-            "capacity",
-            &["p99", CPU, "server_cpus", "client_cpu"],
-        )
+        ..Cell::new(name, &arguments, "capacity", &["p99", CPU, "server_cpus", "client_cpu"])
     }
 }
 
@@ -148,8 +184,8 @@ fn fanout(subscribers: u64, payload_bytes: usize, burst: usize, deliveries: u64)
     let unit = subscribers * burst as u64;
     let messages = deliveries.div_ceil(unit) * unit;
     let arguments = format!(
-        "fanout --subscribers {subscribers} --payload-bytes {payload_bytes} --burst {burst} --messages {messages} \
-         --duration 4 --warm-up 0.1"
+        "fanout --subscribers {subscribers} --payload-bytes {payload_bytes} --burst {burst} \
+         --messages {messages} --duration 2.5 --warm-up 0.5"
     );
     Cell::new(
         &name,
@@ -157,6 +193,10 @@ fn fanout(subscribers: u64, payload_bytes: usize, burst: usize, deliveries: u64)
         CPU,
         &["machine_cpu_per_frame", "segments_per_frame", "p50", "p99", "last_p99"],
     )
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
 }
 
 const CPU: &str = "server_cpu_per_frame";
@@ -173,8 +213,12 @@ mod tests {
     #[test]
     fn each_cell_is_a_scenario_that_has_its_figures() {
         for cell in [Scale::Full, Scale::Quick].into_iter().flat_map(Scale::cells) {
-            let line = std::iter::once("loadtest").chain(cell.arguments.iter().map(String::as_str));
-            let scenario = Cli::try_parse_from(line).unwrap().scenario();
+            let parse = |arguments: &[String]| {
+                let line = std::iter::once("loadtest").chain(arguments.iter().map(String::as_str));
+                Cli::try_parse_from(line).unwrap().scenario()
+            };
+            let scenario = parse(&cell.arguments);
+            cell.first.as_deref().map(parse);
             for name in cell.others.iter().chain([&cell.main]) {
                 let has =
                     scenario.sections().iter().flat_map(|section| section.figures).any(|f| f.name == *name);
@@ -190,8 +234,10 @@ mod tests {
         let mut names: Vec<_> = cells.iter().map(|cell| &cell.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), cells.len()), (21, 21));
-        let capacity = cells.iter().position(|cell| cell.main == "capacity");
-        assert!(cells.iter().position(|cell| cell.is_at_rate) > capacity && capacity.is_some());
+        assert_eq!((names.len(), cells.len()), (23, 23));
+        let place = |is: fn(&Cell) -> bool| cells.iter().position(is).unwrap();
+        let (source, user) = (place(|cell| cell.sets_rate), place(|cell| cell.is_at_rate));
+        assert!(source < user && cells[source].main == "capacity");
+        assert_eq!((cells[source].subscribers(), cells[user].subscribers()), (Some(200.0), Some(200.0)));
     }
 }

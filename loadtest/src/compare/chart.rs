@@ -13,10 +13,7 @@ use plotters::{
     style::{BLACK, Color, IntoFont, RGBColor, WHITE},
 };
 
-use super::{
-    manifest::OURS,
-    record::{Comparison, Measured},
-};
+use super::{manifest::OURS, measured::Measured, record::Comparison};
 
 /// The file's text; without rows if Fanwire took no part.
 ///
@@ -25,7 +22,9 @@ use super::{
 pub fn svg(comparison: &Comparison) -> Result<String, Box<dyn Error>> {
     let rows: Vec<&Measured> =
         comparison.measured.iter().filter(|measured| measured.ratio(0, OURS).is_some()).collect();
-    let names = rows.first().map_or(&[][..], |measured| measured.names.as_slice());
+    // Some servers are for some cells only; they come last.
+    let names = rows.iter().map(|measured| measured.names.as_slice()).max_by_key(|names| names.len());
+    let names = names.unwrap_or_default();
     let legend_lines = names.len().div_ceil(LEGEND_COLUMNS);
     let height = TOP + ROW * len(rows.len()) + AXIS + LINE * len(legend_lines);
     let mut text = String::new();
@@ -127,8 +126,8 @@ const RATIO_MIN: f64 = 0.25;
 const RATIO_MAX: f64 = 100.0;
 const TICKS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0, 50.0, 100.0];
 
-/// Told apart by those who see few colours, too, as far as twelve can be.
-const COLOURS: [RGBColor; 12] = [
+/// Told apart by those who see few colours, too, as far as thirteen can be.
+const COLOURS: [RGBColor; 13] = [
     RGBColor(0, 90, 181),
     RGBColor(86, 180, 233),
     RGBColor(0, 0, 0),
@@ -141,6 +140,7 @@ const COLOURS: [RGBColor; 12] = [
     RGBColor(240, 228, 66),
     RGBColor(130, 200, 60),
     RGBColor(150, 150, 150),
+    RGBColor(90, 0, 60),
 ];
 
 #[cfg(test)]

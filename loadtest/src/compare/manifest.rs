@@ -38,7 +38,12 @@ pub struct Rival {
     /// Whether the messages of a burst leave together (`coalesced`) or `apart`.
     pub burst: String,
     /// What prints its version.
+    // A participant's record has the answer under this name.
+    #[serde(rename(serialize = "version_command"))]
     pub version: Vec<String>,
+    /// Parts of the names of the cells that it is for; without any it is for all.
+    #[serde(default)]
+    pub cells: Vec<String>,
 }
 
 /// All of them.
@@ -48,6 +53,9 @@ pub struct Manifest {
     /// In the order of the tables.
     #[serde(rename = "rival")]
     pub rivals: Vec<Rival>,
+    /// What is no server by itself, but a bound for some cells; `read` puts them behind the others.
+    #[serde(default, rename = "baseline")]
+    baselines: Vec<Rival>,
 }
 
 impl Manifest {
@@ -60,6 +68,7 @@ impl Manifest {
             fs::read_to_string(path).map_err(|error| ManifestError::Read { path: path.to_owned(), error })?;
         let mut manifest: Self = toml::from_str(&text)
             .map_err(|error| ManifestError::Form { path: path.to_owned(), error: Box::new(error) })?;
+        manifest.rivals.append(&mut manifest.baselines);
         manifest.rivals.splice(0..0, [ours("io_uring", OURS), ours("epoll", "fanwire epoll")]);
         Ok(manifest)
     }
@@ -87,6 +96,12 @@ impl Rival {
         let missing = self.needs.iter().find(|path| !root.join(path).exists())?;
         let maker = if self.kind == OURS_KIND { MAKE_OURS } else { "scripts/rivals" };
         Some(format!("{} is not there: {maker}", missing.display()))
+    }
+
+    /// Whether it takes part in a cell of this name.
+    #[must_use]
+    pub fn is_for(&self, cell: &str) -> bool {
+        self.cells.is_empty() || self.cells.iter().any(|part| cell.contains(part.as_str()))
     }
 
     /// What it says of its version, in one line.
@@ -167,7 +182,8 @@ fn ours(driver: &str, name: &str) -> Rival {
         needs: vec![program.clone()],
         dialect: "paths".to_owned(),
         burst: "coalesced".to_owned(),
-        version: words(&["git", "describe", "--always", "--dirty"]),
+        version: words(&[&program.to_string_lossy(), "--version"]),
+        cells: Vec::new(),
     }
 }
 
@@ -197,6 +213,10 @@ mod tests {
         let names: Vec<_> = manifest().rivals.into_iter().map(|rival| rival.name).collect();
         assert_eq!(names[..2], [OURS, "fanwire epoll"]);
         assert!(names.contains(&FLOOR.to_owned()) && names.len() > 9, "{names:?}");
+        let rivals = manifest().rivals;
+        let last = rivals.last().unwrap();
+        assert!(last.name == "bare accept" && last.is_for("connect 10000") && !last.is_for("echo 1000"));
+        assert!(rivals[0].is_for("echo 1000"));
     }
 
     #[test]

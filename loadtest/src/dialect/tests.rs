@@ -123,3 +123,29 @@ fn files_that_are_none_say_what_is_wrong() {
     let nothing = Dialect::parse("x", "").unwrap();
     assert!(nothing.check(Needs::Publish).unwrap_err().to_string().contains("how to publish"));
 }
+
+/// Keys that a table of a dialect may have, as the error about another one names them.
+fn keys(table: &str) -> Vec<String> {
+    let said = toml::from_str::<super::file::File>(&format!("{table}\nno_such_key = 1\n")).err().unwrap();
+    let keys: Vec<_> = said.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    assert!(said.message().contains("unknown field `no_such_key`") && !keys.is_empty(), "{said}");
+    keys
+}
+
+#[test]
+fn the_page_has_every_key_of_a_dialect() {
+    let page = include_str!("../../../docs/loadtest.md");
+    let (_, page) = page.split_once("## Dialects").unwrap();
+    for table in ["", "[connect]", "[publish]", "[delivery]", "[[reply]]"] {
+        for key in keys(table) {
+            let forms = [
+                format!("`{key}."),
+                format!("{key} = "),
+                format!(".{key}`"),
+                format!("[{key}]"),
+                format!("`{key}`"),
+            ];
+            assert!(forms.iter().any(|form| page.contains(form)), "{table} {key}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! Bounds  counts and times are limits, never goals without end
 //! Source  none
 
+pub mod plan;
 pub mod popularity;
 pub mod schedule;
 pub mod search;

@@ -20,6 +20,8 @@ pub struct Stream {
     pub publishes_max: u64,
     /// Time without any delivery after which what is missing counts as lost.
     pub patience: Duration,
+    /// How long what was due by the end of an open loop may be sent after it.
+    pub overtime: Duration,
 }
 
 /// When the next message leaves.

@@ -8,6 +8,7 @@
 pub mod affinity;
 pub mod descriptors;
 pub mod footprint;
+pub mod host;
 pub mod latency;
 pub mod machine;
 pub mod process;

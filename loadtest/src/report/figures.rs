@@ -66,6 +66,7 @@ pub const SOAK: &[Section] = &[
     DRIFT,
     VISITS,
     JOIN,
+    SLOW_ONES,
     HOSTILE,
     DELIVERED,
     CHECKED,
@@ -99,6 +100,12 @@ const DELIVERED: Section = Section::new(
     "delivered",
     &[
         Figure::new("publishes", Unit::Count, "messages published"),
+        Figure::new("due", Unit::Count, "messages that were due until the end, sent or not"),
+        Figure::new(
+            "unsent",
+            Unit::Count,
+            "those of them that could not be sent within --patience of the end",
+        ),
         Figure::new("delivered", Unit::Count, "messages that arrived, once each"),
         Figure::new("measured", Unit::Count, "those of them that the figures are of: all after the warm-up"),
         Figure::pace("elapsed", Unit::Time, "from the first measured publish to the last delivery"),
@@ -110,6 +117,12 @@ const ECHOED: Section = Section::new(
     "echoed",
     &[
         Figure::new("sent", Unit::Count, "messages sent"),
+        Figure::new("due", Unit::Count, "messages that were due until the end, sent or not"),
+        Figure::new(
+            "unsent",
+            Unit::Count,
+            "those of them that could not be sent within --patience of the end",
+        ),
         Figure::new("delivered", Unit::Count, "messages that came back, once each"),
         Figure::new("measured", Unit::Count, "those of them that the figures are of: all after the warm-up"),
         Figure::pace("elapsed", Unit::Time, "from the first measured message to the last that came back"),
@@ -144,6 +157,12 @@ const GROUP: Section = Section::new(
     "group",
     &[
         Figure::new("publishes", Unit::Count, "messages published to the group"),
+        Figure::new("due", Unit::Count, "messages that were due until the end, sent or not"),
+        Figure::new(
+            "unsent",
+            Unit::Count,
+            "those of them that could not be sent within --patience of the end",
+        ),
         Figure::new("delivered", Unit::Count, "messages that arrived there, once each"),
         Figure::new("measured", Unit::Count, "those of them that were published in the storm"),
     ],

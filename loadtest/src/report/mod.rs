@@ -33,6 +33,8 @@ pub struct Report {
     pub scenario: &'static str,
     /// What was asked for.
     pub settings: Vec<(&'static str, Value)>,
+    /// With what, and on what: all that it takes to do the same again.
+    pub run: Vec<(String, Value)>,
     /// Which figures there are.
     pub sections: &'static [Section],
     /// What they are.
@@ -86,6 +88,13 @@ impl Report {
         self
     }
 
+    /// Adds with what it was run.
+    #[must_use]
+    pub fn with_run(mut self, run: impl IntoIterator<Item = (String, Value)>) -> Self {
+        self.run.extend(run);
+        self
+    }
+
     /// Adds what a reader has to know.
     #[must_use]
     pub fn with_note(mut self, note: String) -> Self {
@@ -110,11 +119,19 @@ impl Report {
         self
     }
 
-    /// Whether something was measured, every message arrived once, in order and unchanged, and all
-    /// connections stayed.
+    /// Whether something was measured, all that was due was sent, every message arrived once, in order and
+    /// unchanged, and all connections stayed.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failure.is_none() && self.is_measured && self.tally.is_clean() && self.closes.count() == 0
+        self.failure.is_none()
+            && self.is_measured
+            && self.is_all_sent()
+            && self.tally.is_clean()
+            && self.closes.count() == 0
+    }
+
+    fn is_all_sent(&self) -> bool {
+        self.value("unsent").is_none_or(|count| count == 0.0)
     }
 
     /// Why it is not clean.
@@ -129,6 +146,7 @@ impl Report {
             None if !self.tally.is_clean() => {
                 "not every message arrived once, in order and unchanged".to_owned()
             }
+            None if !self.is_all_sent() => "not all that was due could be sent in time".to_owned(),
             None => "the server ended connections that were to stay".to_owned(),
         })
     }
@@ -165,6 +183,7 @@ mod tests {
         Report {
             scenario: "fanout",
             settings: vec![("subscribers", 3.into()), ("pace", "closed".into())],
+            run: Vec::new(),
             sections: figures::FANOUT,
             values,
             tally: Tally::default(),
@@ -185,6 +204,9 @@ mod tests {
         assert!(!Report { is_measured: false, ..report() }.is_clean());
         assert!(!report().with_failure("x".to_owned()).is_clean());
         assert!(!Report { tally: Tally { missing: 1, ..Tally::default() }, ..report() }.is_clean());
+        let mut late = report();
+        late.values.set("unsent", 1.0);
+        assert!(!late.is_clean() && late.to_string().contains("FAILED     not all that was due"), "{late}");
         let mut closed = report();
         closed.closes.add(1013);
         assert!(!closed.is_clean() && closed.to_string().contains("closes     1 with 1013\n"), "{closed}");

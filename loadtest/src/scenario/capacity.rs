@@ -111,11 +111,14 @@ impl<'r> Looking<'r> {
             payload_bytes: self.args.payload_bytes,
             publishes_max: u64::MAX,
             patience: self.args.common.patience,
+            // A rate that takes twice its time is too high.
+            overtime: self.args.common.patience.min(time),
         };
         stage.warm_up(&stream, Some(time / 10));
         let act = stage.act(&stream, time)?;
         let values = self.values(&act);
-        let is_well = act.is_whole && stage.progress.left() == 0 && !act.heard.latency_ns.is_empty();
+        let is_well =
+            act.is_whole && act.unsent == 0 && stage.progress.left() == 0 && !act.heard.latency_ns.is_empty();
         let is_met = |objective: &Requirement| objective.judge(values.get(objective.name())).is_met;
         let is_passed = is_well && self.objectives.iter().all(is_met);
         // Where the server has closed connections, the next step begins with new ones.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    ending::{Scene, warm_up_note},
+    ending::{Ending, Scene, warm_up_note},
     ground::{Ground, Room, RunError},
     stage::Stage,
 };
@@ -60,19 +60,20 @@ fn measure(args: &Chat, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let table = Table { args, hears_itself, progress: &progress, is_interrupted };
     let warm_up = args.common.warm_up.map_or_else(Vec::new, |time| {
         stage.measure_from(u64::MAX);
-        ground.watch.warming(&progress, time, || table.talk(&stage.crew, time).0)
+        // What is late at the end of a warm-up is in no figure, and not sent any more.
+        ground.watch.warming(&progress, time, || table.talk(&stage.crew, time, Duration::ZERO).sent)
     });
-    let mut sent = Vec::new();
+    let mut said = Said::default();
     let goal = Goal { time: Some(args.duration), ..Goal::default() };
     let mut act = stage.measure_to(goal, |crew, _| {
-        let (counts, is_whole) = table.talk(crew, args.duration);
-        sent = counts;
-        is_whole
+        said = table.talk(crew, args.duration, args.common.patience);
+        said.is_whole
     })?;
     let warm_up: u64 = warm_up.iter().sum();
-    act.publishes = sent.iter().sum::<u64>() - warm_up;
+    act.publishes = said.sent.iter().sum::<u64>() - warm_up;
+    act.unsent = said.unsent;
 
-    let ending = stage.end_of(sent);
+    let ending = Ending { unsent: said.unsent, ..stage.end_of(said.sent) };
     let values = ending.values(&act, ground);
     let scene = Scene {
         scenario: "chat",
@@ -92,17 +93,30 @@ struct Table<'r> {
     is_interrupted: &'r AtomicBool,
 }
 
+/// What was said.
+#[derive(Default)]
+struct Said {
+    /// Messages so far, by member.
+    sent: Vec<u64>,
+    /// Messages that were due and were not sent.
+    unsent: u64,
+    /// Whether all was heard.
+    is_whole: bool,
+}
+
 impl Table<'_> {
-    /// Has all talk for some time, and waits until everybody has heard everything: how much each has said so
-    /// far, and whether all was heard.
-    fn talk(&self, crew: &Crew, time: Duration) -> (Vec<u64>, bool) {
+    /// Has all talk for some time, and waits until everybody has heard everything.
+    fn talk(&self, crew: &Crew, time: Duration, overtime: Duration) -> Said {
         let members = self.args.members.get() as u64;
-        crew.talk(Talk { per_s: self.args.rate, payload_bytes: self.args.payload_bytes });
+        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        crew.talk(Talk { per_s: self.args.rate, payload_bytes: self.args.payload_bytes, time_ns });
         let end = Instant::now() + time;
         while Instant::now() < end && !self.is_over(members) {
             thread::park_timeout(LOOK_AGAIN.min(end.saturating_duration_since(Instant::now())));
         }
-        let sent = crew.quiet();
+        // The schedule ends by itself, unless something ends it before.
+        let over_ns = if Instant::now() < end { self.progress.now_ns() } else { u64::MAX };
+        let (sent, unsent) = crew.quiet(over_ns, overtime);
         let hearers = if self.hears_itself { members } else { members - 1 };
         let said: u64 = sent.iter().sum();
         let is_over = || self.progress.left() >= members;
@@ -111,7 +125,7 @@ impl Table<'_> {
             self.args.common.patience,
             is_over,
         );
-        (sent, is_whole)
+        Said { sent, unsent, is_whole }
     }
 
     fn is_over(&self, members: u64) -> bool {

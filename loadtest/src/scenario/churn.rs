@@ -17,7 +17,7 @@ use std::{
 use super::{
     ending::{Scene, warm_up_note},
     ground::{Ground, Room, RunError},
-    stage::Stage,
+    stage::{Stage, over_after},
     visits,
 };
 use crate::{
@@ -62,6 +62,7 @@ fn measure(args: &Churn, ground: &Ground, is_interrupted: &AtomicBool) -> Result
         payload_bytes: args.payload_bytes,
         publishes_max: u64::MAX,
         patience: args.common.patience,
+        overtime: args.common.patience,
     };
     let warm_up = stage.warm_up(&stream, args.common.warm_up);
 
@@ -74,14 +75,15 @@ fn measure(args: &Churn, ground: &Ground, is_interrupted: &AtomicBool) -> Result
         topic,
     };
     let visitors = Visitors::new(&ground.opener, visits, &progress)?;
-    let deadline = Instant::now() + args.duration;
-    let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let mut joined = None;
     let goal = Goal { time: Some(args.duration), ..Goal::default() };
     let act = stage.measure_to(goal, |_, publishers| {
+        // From here on: what went before took its time.
+        let deadline = Instant::now() + args.duration;
+        let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
         thread::scope(|scope| {
             let visitors = scope.spawn(|| visitors.run(&is_over));
-            let is_whole = publishers.run(&stream, &is_over);
+            let is_whole = publishers.run(&stream, &over_after(args.duration, &progress, is_interrupted));
             joined = visitors.join().ok();
             is_whole
         })

@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
     time::Instant,
@@ -62,6 +62,7 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
         payload_bytes: args.payload_bytes,
         publishes_max: u64::MAX,
         patience: args.patience,
+        overtime: args.patience,
     };
     let warm_up = stage.warm_up(&stream, args.warm_up);
 
@@ -76,13 +77,22 @@ fn measure(args: &Connect, ground: &Ground, is_interrupted: &AtomicBool) -> Resu
     let deadline = Instant::now() + args.duration;
     let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let mut joined = None;
+    let over_ns = AtomicU64::new(u64::MAX);
     let before = ground.read()?;
     let goal = Goal { time: Some(args.duration), messages: None, connections: Some(plan.connects) };
     let act = stage.measure_to(goal, |_, publishers| {
         thread::scope(|scope| {
             // The storm's own thread reads the clocks: a thread that has ended has none any more.
-            let storm = scope.spawn(|| (storm.run(&is_over), ground.read()));
-            let is_whole = publishers.run(&stream, &|| storm.is_finished());
+            let storm = scope.spawn(|| {
+                let outcome = storm.run(&is_over);
+                over_ns.store(progress.now_ns(), SeqCst);
+                (outcome, ground.read())
+            });
+            let is_whole = publishers.run(&stream, &|| match over_ns.load(SeqCst) {
+                // Only a panic ends it like this.
+                u64::MAX => storm.is_finished().then_some(0),
+                ns => Some(ns),
+            });
             joined = storm.join().ok();
             is_whole
         })

@@ -12,7 +12,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, Scope, ScopedJoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -68,7 +68,7 @@ fn measure<'s>(
 
     if let Some(warm_up) = args.common.warm_up {
         progress.measure_from(u64::MAX);
-        ground.watch.warming(&progress, warm_up, || threads.run(args, u64::MAX, warm_up));
+        ground.watch.warming(&progress, warm_up, || threads.run(args, u64::MAX, warm_up, None));
     }
     let warm_up_sent = threads.sent;
     let before = ground.read()?;
@@ -78,7 +78,7 @@ fn measure<'s>(
     let goal = Goal { time: Some(args.duration), messages: Some(planned), connections: None };
     let view = View { progress: &progress, hear: &|| ears.recent(), goal };
     let (after, watched) = ground.watch.measuring(view, || {
-        threads.run(args, args.messages_each(), args.duration);
+        threads.run(args, args.messages_each(), args.duration, Some(args.common.patience));
         ground.read()
     });
     let spent = before.until(&after?);
@@ -87,17 +87,19 @@ fn measure<'s>(
     // A server that has died in the run holds nothing any more; the report says that it died.
     let held_after = ground.footprint().ok().flatten();
 
-    let sent = threads.sent;
+    let (sent, unsent) = (threads.sent, threads.unsent);
     let outcomes = threads.join();
     let act = Act {
         publishes: sent - warm_up_sent,
         elapsed_ns: progress.delivered_last_ns().saturating_sub(started_ns),
         spent,
         heard,
+        unsent,
         is_whole: !progress.is_failed(),
     };
     let ending = Ending {
         publishes: sent,
+        unsent,
         outcome: outcomes.into_iter().fold(Outcome::default(), Outcome::with),
         connections,
         held: [held_before, held_connected, held_after],
@@ -122,9 +124,10 @@ struct Threads<'s> {
     handles: Vec<ScopedJoinHandle<'s, Outcome>>,
     /// With the part of all connections that each holds.
     phases: Vec<(Sender<Phase>, f64)>,
-    /// How much each has sent in all its phases, after each phase.
-    done: Receiver<u64>,
+    /// How much each has sent in all its phases, and not sent of what was due, after each phase.
+    done: Receiver<(u64, u64)>,
     sent: u64,
+    unsent: u64,
 }
 
 /// A way to ask the threads what they have heard.
@@ -174,29 +177,31 @@ impl<'s> Threads<'s> {
             }));
         }
         wait_open(&openings, threads, progress, is_interrupted)?;
-        Ok((Self { handles, phases, done, sent: 0 }, Ears { asks, hearing: Hearing::default() }))
+        Ok((Self { handles, phases, done, sent: 0, unsent: 0 }, Ears { asks, hearing: Hearing::default() }))
     }
 
     /// Has them all send, and waits until they are done.
-    fn run(&mut self, args: &Echo, messages_each: u64, time: Duration) {
+    fn run(&mut self, args: &Echo, messages_each: u64, time: Duration, overtime: Option<Duration>) {
         let phase = |part| Phase {
             // All threads are done at the same time: each sends at the rate of its connections.
             pace: Pace::per_second(args.rate * part),
             payload_bytes: args.payload_bytes,
             messages_each,
-            end: Instant::now() + time,
+            time,
+            overtime,
             patience: args.common.patience,
         };
         for (phases, part) in &self.phases {
             // A thread that has ended is noticed below.
             let _ = phases.send(phase(*part));
         }
-        self.sent = 0;
+        (self.sent, self.unsent) = (0, 0);
         let mut left = self.phases.len();
         while left > 0 {
             match self.done.recv_timeout(LOOK_AGAIN) {
-                Ok(sent) => {
+                Ok((sent, unsent)) => {
                     self.sent += sent;
+                    self.unsent += unsent;
                     left -= 1;
                 }
                 // Only a panic ends a thread here; its message stands above, and joining passes it on.
@@ -216,7 +221,7 @@ fn work(
     opening: Result<EchoWorker, OpenError>,
     opened: &Sender<Result<(), OpenError>>,
     phases: &Receiver<Phase>,
-    finished: &Sender<u64>,
+    finished: &Sender<(u64, u64)>,
     is_interrupted: &AtomicBool,
 ) -> Outcome {
     let mut worker = match opening {
@@ -233,7 +238,7 @@ fn work(
             Ok(phase) => {
                 worker.run(&phase, &|| is_interrupted.load(SeqCst));
                 // Nobody asks any more once the run has failed elsewhere.
-                let _ = finished.send(worker.sent());
+                let _ = finished.send((worker.sent(), worker.unsent()));
             }
             Err(RecvTimeoutError::Timeout) => worker.answer(),
             Err(RecvTimeoutError::Disconnected) => return worker.outcome(),

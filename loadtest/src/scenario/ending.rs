@@ -24,6 +24,8 @@ use crate::{
 pub struct Ending {
     /// Messages published, the warm-up's too.
     pub publishes: u64,
+    /// Messages that were due and were not sent.
+    pub unsent: u64,
     /// What arrived, and what did not.
     pub outcome: Outcome,
     /// Receiving connections.
@@ -57,6 +59,8 @@ impl Ending {
         let mut values = Values::default();
         let measured = act.heard.latency_ns.len();
         values.set("publishes", self.publishes as f64);
+        values.set("due", (self.publishes + self.unsent) as f64);
+        values.set("unsent", self.unsent as f64);
         values.set_truth(&self.outcome.tally, &self.outcome.closes);
         values.set_pace(measured, act.elapsed_ns);
         values.set_latency(&act.heard.latency_ns, &LATENCIES);
@@ -64,6 +68,22 @@ impl Ending {
         values.set_spent(&PER_FRAME, &act.spent, measured as f64, ground.client_cpus);
         values.set_footprints(self.held, self.connections);
         values
+    }
+
+    /// Sets what became of so many slow subscribers: how the server closed some, and what was wrong.
+    #[must_use]
+    pub fn set_slow(&self, values: &mut Values, slow: usize) -> (Option<String>, Option<String>) {
+        let (tally, closes) = (&self.outcome.slow_tally, &self.outcome.slow_closes);
+        let wrong = tally.corrupted + tally.reordered + tally.duplicated;
+        values.set("slow", slow as f64);
+        values.set("slow_delivered", tally.delivered as f64);
+        values.set("slow_missing", tally.missing as f64);
+        values.set("slow_corrupted", wrong as f64);
+        values.set("slow_closed", closes.count() as f64);
+        // Slowness excuses what is missing, and nothing else.
+        let wrong = (wrong > 0)
+            .then(|| "slow subscribers got messages that were changed, out of order or twice".to_owned());
+        ((closes.count() > 0).then(|| format!("of the slow ones were closed: {closes}")), wrong)
     }
 
     /// The report, with notes of the scenario's own behind those that every run has.
@@ -79,12 +99,19 @@ impl Ending {
             let count = self.outcome.given_up;
             format!("{count} messages have no last receipt: not all had them for too long")
         });
-        let mut notes: Vec<_> = first_close.chain(given_up).collect();
+        let unsent = (self.unsent > 0).then(|| {
+            let (unsent, due) = (self.unsent, self.publishes + self.unsent);
+            format!(
+                "{unsent} of {due} messages were due and not sent: latencies are of the others, and too good"
+            )
+        });
+        let mut notes: Vec<_> = first_close.chain(given_up).chain(unsent).collect();
         notes.extend(more_notes);
         let Scene { scenario, settings, sections, is_measured } = scene;
         Report {
             scenario,
             settings,
+            run: Vec::new(),
             sections,
             values,
             tally: self.outcome.tally,
@@ -105,6 +132,17 @@ impl Ending {
         let how = if self.is_interrupted { "interrupted" } else { "ended" };
         (done < planned).then(|| format!("{how} after {done} of {planned} {what}"))
     }
+}
+
+/// Says what a closed loop waits for beside the server, if there is more than one process.
+#[must_use]
+pub fn processes_note(processes: usize, rate: f64) -> Option<String> {
+    (processes > 1 && rate == 0.0).then(|| {
+        format!(
+            "{processes} processes tell each other of every message before the next one leaves: the pace is \
+             not the server's alone (--rate, or --processes 1)"
+        )
+    })
 }
 
 /// Says how much a warm-up took, if there was one.

@@ -8,7 +8,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{
-    ending::{Scene, warm_up_note},
+    ending::{Scene, processes_note, warm_up_note},
     ground::{Ground, Room, RunError},
     stage::Stage,
 };
@@ -56,7 +56,8 @@ fn measure(args: &Fanout, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
         sections: figures::FANOUT,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    Ok(ending.report(scene, values, warm_up_note(warm_up, "publishes").into_iter().chain(short)))
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(short);
+    Ok(ending.report(scene, values, notes.chain(processes_note(ground.processes, args.rate))))
 }
 
 fn stream(args: &Fanout) -> Stream {
@@ -66,6 +67,7 @@ fn stream(args: &Fanout) -> Stream {
         payload_bytes: args.payload_bytes,
         publishes_max: args.publishes(),
         patience: args.common.patience,
+        overtime: args.common.patience,
     }
 }
 

@@ -5,7 +5,14 @@
 //! Bounds  a server started here has 10 s to say its URL, and dies with the ground
 //! Source  none
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::server::{Server, ServerError, default_program};
 use crate::{
@@ -16,6 +23,7 @@ use crate::{
         affinity::CpuList,
         descriptors::{TooFewDescriptors, connections_max, raise_limit},
         footprint::Footprint,
+        host,
         process::Process,
         reading::{Clocks, Reading},
     },
@@ -31,6 +39,12 @@ pub struct Ground {
     clocks: Clocks,
     /// What it was called on the command line.
     name: String,
+    /// Where the server runs, as far as it is known here.
+    server_cpus: Option<String>,
+    /// When it began.
+    started: String,
+    /// Threads that hold connections, once that is decided.
+    threads: AtomicUsize,
     /// Sees what happens on it.
     pub watch: Watch,
     /// Opens connections to it.
@@ -72,7 +86,25 @@ impl Ground {
         let display = Display::on_stderr(output.quiet);
         let watch = Watch::new(clocks.clone(), observed, client_cpus, output.interval, display);
         let name = name(target);
-        Ok(Self { server, observed, clocks, name, watch, opener, processes, client_cpus, is_client_pinned })
+        let server_cpus = match (&target.pin_server, &server) {
+            (Some(cpus), _) => Some(cpus.to_string()),
+            (None, Some(_)) => Some(current.to_string()),
+            (None, None) => None,
+        };
+        Ok(Self {
+            server,
+            observed,
+            clocks,
+            name,
+            server_cpus,
+            started: now(),
+            threads: AtomicUsize::new(1),
+            watch,
+            opener,
+            processes,
+            client_cpus,
+            is_client_pinned,
+        })
     }
 
     /// Counts these processes as this program's.
@@ -100,7 +132,25 @@ impl Ground {
     #[must_use]
     pub fn threads(&self, wanted: Option<usize>, connections: usize) -> usize {
         let spare = if self.is_client_pinned { self.client_cpus } else { self.client_cpus - 1 };
-        wanted.unwrap_or(spare.max(1)).min(connections)
+        let threads = wanted.unwrap_or(spare.max(1)).min(connections);
+        self.threads.store(threads, SeqCst);
+        threads
+    }
+
+    /// With what it was run, and on what.
+    fn run(&self) -> Vec<(String, Value)> {
+        let cpus = |cpus: io::Result<CpuList>| cpus.map(|cpus| cpus.to_string()).ok();
+        let entries: [(&str, Value); 8] = [
+            ("loadtest_version", env!("CARGO_PKG_VERSION").into()),
+            ("started", self.started.clone().into()),
+            ("kernel", host::kernel().into()),
+            ("cpu", host::cpu_model().into()),
+            ("client_cpus", cpus(CpuList::current()).into()),
+            ("server_cpus", self.server_cpus.clone().into()),
+            ("client_processes", self.processes.into()),
+            ("client_threads", self.threads.load(SeqCst).into()),
+        ];
+        entries.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     /// Adds to what a scenario has shown how it went, and how the server ended if it did.
@@ -114,7 +164,9 @@ impl Ground {
             self.server.as_mut().and_then(|server| server.ended(wait)).map(|status| status.to_string());
         match (ran, ended.or_else(|| self.gone())) {
             (Ok(report), ended) => {
-                let report = report.with_series(series).with_setting("server", self.name.into());
+                let run = self.run();
+                let report =
+                    report.with_series(series).with_setting("server", self.name.into()).with_run(run);
                 Ok(match ended {
                     Some(how) => report
                         .with_failure(format!("the server ended ({how})"))
@@ -227,3 +279,10 @@ const ENDED_NOTE: &str = "the run ended with the server: `closed` counts the con
 
 /// Between the first thing seen of a server that dies and its end.
 const ENDING_WAIT: Duration = Duration::from_millis(500);
+
+/// Now, as RFC 3339 has it.
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let (hour, minute, second) = now.to_hms();
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", now.date())
+}

@@ -86,6 +86,7 @@ fn measure(args: &Idle, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     values.set_spent(&PER_CONNECTION_S, &spent, connection_seconds, ground.client_cpus);
     values.set_footprints([held_before, held_connected, held_after], connections);
     let ending = Ending {
+        unsent: 0,
         publishes: 0,
         outcome,
         connections,

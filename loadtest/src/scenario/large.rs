@@ -8,7 +8,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{
-    ending::{Scene, warm_up_note},
+    ending::{Scene, processes_note, warm_up_note},
     ground::{Ground, Room, RunError},
     stage::{Act, Stage},
 };
@@ -76,6 +76,7 @@ fn measure(args: &Large, ground: &Ground, is_interrupted: &AtomicBool) -> Result
         is_measured: all.is_some_and(|act| !act.heard.latency_ns.is_empty()),
     };
     let notes = warm_up_note(warm_up, "publishes").into_iter().chain(short);
+    let notes = notes.chain(processes_note(ground.processes, args.rate));
     Ok(ending.report(scene, values, notes).with_table(table))
 }
 
@@ -86,6 +87,7 @@ fn stream(args: &Large, payload_bytes: usize) -> Stream {
         payload_bytes,
         publishes_max: args.publishes(payload_bytes),
         patience: args.common.patience,
+        overtime: args.common.patience,
     }
 }
 

@@ -49,6 +49,7 @@ fn measure(args: &Slow, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         payload_bytes: args.payload_bytes,
         publishes_max: u64::MAX,
         patience: args.common.patience,
+        overtime: args.common.patience,
     };
     let warm_up = stage.warm_up(&stream, args.common.warm_up);
     let before = stage.act(&stream, args.duration)?;
@@ -65,24 +66,15 @@ fn measure(args: &Slow, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     if let (Some(p99), Some(p99_before)) = (values.get("p99"), values.get("p99_before")) {
         values.set("p99_ratio", p99 / p99_before);
     }
-    let (tally, closes) = (ending.outcome.slow_tally, ending.outcome.slow_closes.clone());
-    values.set("slow", args.slow() as f64);
-    values.set("slow_delivered", tally.delivered as f64);
-    values.set("slow_missing", tally.missing as f64);
-    values.set("slow_corrupted", (tally.corrupted + tally.reordered + tally.duplicated) as f64);
-    values.set("slow_closed", closes.count() as f64);
-    let closed = (closes.count() > 0).then(|| format!("of the slow ones were closed: {closes}"));
+    let (closed, wrong) = ending.set_slow(&mut values, args.slow());
     let scene = Scene {
         scenario: "slow",
         settings: settings(args),
         sections: figures::SLOW,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    let wrong = (tally.corrupted + tally.reordered + tally.duplicated > 0)
-        .then(|| "slow subscribers got messages that were changed, out of order or twice".to_owned());
     let mut report =
         ending.report(scene, values, warm_up_note(warm_up, "publishes").into_iter().chain(closed));
-    // Slowness excuses what is missing, and nothing else.
     if let Some(wrong) = wrong {
         report = report.with_failure(wrong);
     }

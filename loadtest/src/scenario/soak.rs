@@ -1,4 +1,4 @@
-//! The soak: hours of publishing while others come and go, do not read, or attack.
+//! The soak: hours of publishing while others come and go, read slowly, or attack.
 //!
 //! In      its arguments; a flag that an interrupt sets
 //! Out     a `Report` with what drifts, also of a run that was ended early
@@ -17,7 +17,7 @@ use std::{
 use super::{
     ending::{Scene, warm_up_note},
     ground::{Ground, Room, RunError},
-    stage::Stage,
+    stage::{Stage, over_after},
     visits,
 };
 use crate::{
@@ -61,9 +61,11 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         payload_bytes: args.payload_bytes,
         publishes_max: u64::MAX,
         patience: args.common.patience,
+        overtime: args.common.patience,
     };
     let warm_up = stage.warm_up(&stream, args.common.warm_up);
 
+    stage.crew.make_slow(args.slow(), u64::from(args.read_kb_per_s) * 1000);
     let progress = Arc::clone(&stage.progress);
     let visits = Visits {
         first: subscribers + 1,
@@ -75,15 +77,16 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     let visitors = Visitors::new(&ground.opener, visits, &progress)?;
     let first = subscribers + 1 + visits::present_max(args.joins, args.stay);
     let hostiles = Hostiles::new(&ground.opener, topic, args.hostile, first, &progress);
-    let deadline = Instant::now() + args.duration;
-    let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
     let mut joined = None;
     let goal = Goal { time: Some(args.duration), ..Goal::default() };
     let act = stage.measure_to(goal, |_, publishers| {
+        // From here on: what went before took its time.
+        let deadline = Instant::now() + args.duration;
+        let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
         thread::scope(|scope| {
             let visitors = scope.spawn(|| visitors.run(&is_over));
             let hostiles = scope.spawn(|| hostiles.run(&is_over));
-            let is_whole = publishers.run(&stream, &is_over);
+            let is_whole = publishers.run(&stream, &over_after(args.duration, &progress, is_interrupted));
             joined = visitors.join().ok().zip(hostiles.join().ok());
             is_whole
         })
@@ -95,6 +98,7 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     visits::add_to(&mut ending, &visited);
     let mut values = ending.values(&act, ground);
     visits::set(&mut values, &visited, &act);
+    let (slow_closed, slow_wrong) = ending.set_slow(&mut values, args.slow());
     values.set("hostile", hostile.came as f64);
     values.set("hostile_ended", hostile.ended as f64);
     values.set("hostile_unended", hostile.unended as f64);
@@ -109,8 +113,12 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         sections: figures::SOAK,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(visits::refused(&visited)).chain(cut);
-    Ok(ending.report(scene, values, notes))
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(visits::refused(&visited));
+    let report = ending.report(scene, values, notes.chain(slow_closed).chain(cut));
+    Ok(match slow_wrong {
+        Some(wrong) => report.with_failure(wrong),
+        None => report,
+    })
 }
 
 /// What grows in an hour, by the series that the ground has taken.
@@ -138,6 +146,8 @@ fn settings(args: &Soak) -> Vec<(&'static str, serde_json::Value)> {
         ("payload_bytes", args.payload_bytes.into()),
         ("joins", args.joins.into()),
         ("stay_s", args.stay.as_secs_f64().into()),
+        ("slow", args.slow().into()),
+        ("read_kb_per_s", args.read_kb_per_s.into()),
         ("hostile", args.hostile.into()),
         ("duration_s", args.duration.as_secs_f64().into()),
         ("warm_up_s", args.common.warm_up.unwrap_or_default().as_secs_f64().into()),

@@ -6,6 +6,7 @@
 //! Source  CPU and memory are differences around what is measured
 
 use std::{
+    cell::OnceCell,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     client::{audience::Audience, crew::Crew, judge::Heard, progress::Progress, publisher::Publishers},
-    load::{popularity::Popularity, stream::Stream},
+    load::{
+        popularity::Popularity,
+        stream::{Pace, Stream},
+    },
     measure::{footprint::Footprint, reading::Spent},
     watch::{Goal, View},
 };
@@ -51,6 +55,8 @@ pub struct Act {
     pub spent: Spent,
     /// What was heard of its messages.
     pub heard: Heard,
+    /// Messages that were due in it and were not sent.
+    pub unsent: u64,
     /// Whether all that was published has arrived.
     pub is_whole: bool,
 }
@@ -65,6 +71,7 @@ impl Act {
             elapsed_ns: self.elapsed_ns + next.elapsed_ns,
             spent: self.spent.with(next.spent),
             heard: self.heard,
+            unsent: self.unsent + next.unsent,
             is_whole: self.is_whole && next.is_whole,
         }
     }
@@ -103,8 +110,10 @@ impl<'g> Stage<'g> {
         })
     }
 
-    /// Publishes for some time what is checked and not measured; how many messages.
+    /// Publishes for some time what is checked and not measured; how many messages. What is late at its end
+    /// is in no figure, and not sent any more.
     pub fn warm_up(&mut self, stream: &Stream, time: Option<Duration>) -> u64 {
+        self.crew.set_closed(stream.pace == Pace::Closed);
         let Some(time) = time else { return 0 };
         self.measure_from(u64::MAX);
         let end = Instant::now() + time;
@@ -113,7 +122,7 @@ impl<'g> Stage<'g> {
         let is_warm = || Instant::now() >= end && progress.delivered() > delivered_before;
         let endless = Stream { publishes_max: u64::MAX, ..*stream };
         self.ground.watch.warming(&progress, time, || {
-            self.publishers.run(&endless, &|| is_interrupted.load(SeqCst) || is_warm())
+            self.publishers.run(&endless, &|| (is_interrupted.load(SeqCst) || is_warm()).then_some(0))
         });
         self.publishers.count()
     }
@@ -130,12 +139,12 @@ impl<'g> Stage<'g> {
     /// # Errors
     /// The server cannot be observed.
     pub fn act(&mut self, stream: &Stream, time: Duration) -> Result<Act, RunError> {
-        let deadline = Instant::now() + time;
-        let is_interrupted = self.is_interrupted;
-        let is_over = || is_interrupted.load(SeqCst) || Instant::now() >= deadline;
+        let (progress, is_interrupted) = (Arc::clone(&self.progress), self.is_interrupted);
         let messages = (stream.publishes_max < u64::MAX).then_some(stream.publishes_max);
         let goal = Goal { time: Some(time), messages, connections: None };
-        self.measure_to(goal, |_, publishers| publishers.run(stream, &is_over))
+        self.measure_to(goal, |_, publishers| {
+            publishers.run(stream, &over_after(time, &progress, is_interrupted))
+        })
     }
 
     /// Measures whatever is done meanwhile; what it answers says whether all has arrived.
@@ -156,7 +165,7 @@ impl<'g> Stage<'g> {
         run: impl FnOnce(&Crew, &mut Publishers) -> bool,
     ) -> Result<Act, RunError> {
         self.measure_from(self.progress.now_ns());
-        let publishes_before = self.publishers.count();
+        let (publishes_before, unsent_before) = (self.publishers.count(), self.publishers.unsent());
         let before = self.ground.read()?;
         let started_ns = self.progress.now_ns();
         let Self { ground, progress, crew, publishers, .. } = self;
@@ -171,6 +180,7 @@ impl<'g> Stage<'g> {
             elapsed_ns: self.progress.delivered_last_ns().saturating_sub(started_ns),
             spent,
             heard,
+            unsent: self.publishers.unsent() - unsent_before,
             is_whole: is_whole && !self.progress.is_failed(),
         })
     }
@@ -195,6 +205,7 @@ impl<'g> Stage<'g> {
         let held_after = self.ground.footprint().ok().flatten();
         Ending {
             publishes: published.iter().sum(),
+            unsent: self.publishers.unsent(),
             outcome: self.crew.finish(published),
             connections: self.connections,
             held: [self.held_before, self.held_connected, held_after],
@@ -202,5 +213,23 @@ impl<'g> Stage<'g> {
             failure: self.progress.failure(),
             is_interrupted: self.is_interrupted.load(SeqCst),
         }
+    }
+}
+
+/// Nothing becomes due any more once so much time has passed from now on, or from an interrupt on.
+pub fn over_after<'a>(
+    time: Duration,
+    progress: &'a Progress,
+    is_interrupted: &'a AtomicBool,
+) -> impl Fn() -> Option<u64> + 'a {
+    let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let end_ns = progress.now_ns().saturating_add(time_ns);
+    let interrupted_ns = OnceCell::new();
+    move || {
+        let now_ns = progress.now_ns();
+        if is_interrupted.load(SeqCst) {
+            return Some(end_ns.min(*interrupted_ns.get_or_init(|| now_ns)));
+        }
+        (now_ns >= end_ns).then_some(end_ns)
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
-    ending::{Scene, warm_up_note},
+    ending::{Scene, processes_note, warm_up_note},
     ground::{Ground, Room, RunError},
     stage::Stage,
 };
@@ -52,6 +52,7 @@ fn measure(args: &Topics, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
         payload_bytes: args.payload_bytes,
         publishes_max: args.publishes,
         patience: args.common.patience,
+        overtime: args.common.patience,
     };
     let warm_up = stage.warm_up(&stream, args.common.warm_up);
     let act = stage.act(&stream, args.duration)?;
@@ -65,7 +66,8 @@ fn measure(args: &Topics, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
         sections: figures::TOPICS,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    Ok(ending.report(scene, values, warm_up_note(warm_up, "publishes").into_iter().chain(short)))
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(short);
+    Ok(ending.report(scene, values, notes.chain(processes_note(ground.processes, args.rate))))
 }
 
 fn settings(args: &Topics) -> Vec<(&'static str, serde_json::Value)> {

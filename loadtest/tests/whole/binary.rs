@@ -47,6 +47,19 @@ fn a_clean_run_is_0_and_writes_its_report() {
     assert!(text(&output.stdout).contains("lost 0, duplicated 0, reordered 0"));
     let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
     assert_eq!(report["figures"]["delivered"]["value"], 30.0);
+    let run = &report["run"];
+    assert!(
+        run["command"].as_str().is_some_and(|line| line.contains("--messages 30 --patience 1 --url ws://"))
+    );
+    let [patience, duration] = ["option_patience", "option_duration"].map(|name| run[name].as_str());
+    assert_eq!((patience, duration), (Some("1"), Some("120")), "{run}");
+    assert_eq!(
+        (&run["client_processes"], &run["loadtest_version"]),
+        (&1.into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    for name in ["kernel", "cpu", "client_cpus", "started", "client_threads"] {
+        assert!(!run[name].is_null() && run[name] != "", "{name}: {run}");
+    }
 }
 
 #[test]

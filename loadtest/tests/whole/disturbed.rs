@@ -113,6 +113,18 @@ fn an_objective_that_is_none_says_what_to_write() {
 }
 
 #[test]
+fn slow_readers_that_a_soak_loses_are_no_failure() {
+    // The fault is the first subscriber's, which is the slow one.
+    let line = "soak --subscribers 3 --joins 50 --stay 0.1 --hostile 0 --rate 200 --duration 0.5";
+    let closed = report(Fault::Close, line);
+    assert!(closed.is_clean() && closed.value("closed") == Some(0.0), "{closed}");
+    assert_eq!(closed.value("slow_closed"), Some(1.0), "{closed}");
+    let all_read = report(Fault::Close, &format!("{line} --slow 0"));
+    assert!(!all_read.is_clean() && all_read.value("closed") == Some(1.0), "{all_read}");
+    assert_eq!(all_read.value("slow"), Some(0.0), "{all_read}");
+}
+
+#[test]
 fn a_soak_has_visitors_attackers_and_drifts() {
     let report = report(
         Fault::None,
@@ -122,5 +134,9 @@ fn a_soak_has_visitors_attackers_and_drifts() {
     assert!(report.value("joins") > Some(20.0) && report.value("visitor_delivered") > Some(50.0), "{report}");
     assert!(report.value("hostile") > Some(20.0) && report.value("hostile_ended") > Some(0.0), "{report}");
     // Nobody observes this server, and latencies there are.
+    // One of the three reads slowly, and is not waited for.
+    assert_eq!((report.value("slow"), report.value("slow_closed")), (Some(1.0), Some(0.0)), "{report}");
+    assert_eq!(report.tally.delivered as f64, report.value("publishes").unwrap() * 2.0, "{report}");
+    assert!(report.value("slow_delivered") > Some(0.0), "{report}");
     assert!(report.value("p99_drift_per_h").is_some() && report.value("descriptors_drift_per_h").is_none());
 }

@@ -6,6 +6,7 @@ mod connect;
 mod disturbed;
 mod echo;
 mod idle;
+mod late;
 mod processes;
 mod run;
 mod server;

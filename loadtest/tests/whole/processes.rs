@@ -46,6 +46,21 @@ fn processes_hear_judge_and_talk_as_threads_do() {
 }
 
 #[test]
+fn processes_do_not_wait_before_they_tell_of_a_closed_loop() {
+    let line = "fanout --subscribers 4 --messages 4000 --processes 2";
+    let elapsed = |_| {
+        let (output, report) = loadtest(&start(Fault::None), line, "closed.json");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let note = "2 processes tell each other of every message";
+        assert!(String::from_utf8_lossy(&output.stdout).contains(note));
+        figure(&report, "elapsed")
+    };
+    // A thousand bursts, each of which took a millisecond and more while processes told of them by the clock.
+    let elapsed_ns = (0..3).map(elapsed).fold(f64::MAX, f64::min);
+    assert!(elapsed_ns < 0.7e9, "{elapsed_ns}");
+}
+
+#[test]
 fn what_a_process_finds_is_found_by_the_run() {
     let line = "fanout --subscribers 4 --messages 80 --rate 2000 --patience 1 --processes 2";
     for (fault, name, count) in

@@ -5,6 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use fanwire_ws::{
@@ -37,6 +38,8 @@ pub(crate) enum Fault {
     Drop,
     /// Nothing is delivered any more.
     Stall,
+    /// Nothing is read or delivered for a second.
+    Pause,
     /// A message comes on another topic than it was published on.
     WrongTopic,
     /// Who has unsubscribed goes on receiving.
@@ -112,6 +115,8 @@ impl Subscriber {
         self.stream.peer_addr().ok() == stream.peer_addr().ok()
     }
 }
+
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Counted from 0.
 const FAULT_AT: u64 = 5;
@@ -230,6 +235,9 @@ impl Room {
             return Some(());
         }
         let mut frames = encode(&form(data));
+        if self.fault == Fault::Pause && is_fault {
+            thread::sleep(PAUSE);
+        }
         match self.fault {
             Fault::Swap if is_fault => frames = encode(&form(&for_another(data))),
             _ if is_fault => frames = self.spoil(frames),
@@ -247,6 +255,10 @@ impl Room {
         self.published += 1;
         if self.fault == Fault::Stall && self.published > FAULT_AT {
             return;
+        }
+        if self.fault == Fault::Pause && is_fault {
+            // With the room, so that all stand still.
+            thread::sleep(PAUSE);
         }
         if self.fault == Fault::CloseAll && self.published > FAULT_AT {
             let mut frame = Vec::new();

@@ -1,11 +1,13 @@
-//! The floor: the least that any server must do, one contiguous `send` per subscriber and burst.
+//! The floor: little more than one contiguous `send` per subscriber and burst, a system call each.
 //!
-//! In      `[--port N]` or `--version`; connections as README.md says
+//! In      `[--port N] [--batch-ms N] [--bare-accept]` or `--version`; connections as README.md says
 //! Out     what one read of a publisher brought (with --batch-ms: what has come within that time), encoded once,
 //!         to each subscriber in one `send`; the rest of
 //!         a send that was short when its socket has room again
-//! Bounds  24 bytes per subscriber beside its decoder; one further behind than `QUEUE_BYTES_MAX` is closed
-//! Source  the way with epoll of the floor in `benches`; the plain loop cannot leave a full socket for later
+//! Bounds  24 bytes per subscriber beside its decoder; one further behind than `QUEUE_BYTES_MAX` is closed.
+//!         With --bare-accept, who asks for /echo gets an acceptance and nothing else, ever; one that asks for
+//!         nothing holds up all others for `HEAD_WAIT`
+//! Source  a loop on epoll: a plain one over all sockets cannot leave a full one for later
 #![forbid(unsafe_code)]
 
 use std::{
@@ -16,9 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fanwire_ws::write_accept;
 use rivals::{
     QUEUE_BYTES_MAX, READ_BYTES_MAX,
-    listen::{announce, batch, listen},
+    listen::{announce, bare_accept, batch, listen},
     session::{Frames, Path, Session, Shaken, shake_hands},
 };
 use rustix::{
@@ -26,12 +29,15 @@ use rustix::{
     event::epoll::{self, CreateFlags, EventData, EventFlags},
     fd::OwnedFd,
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{
+        RecvFlags, SendFlags, recv, send,
+        sockopt::{Timeout, set_socket_timeout},
+    },
 };
 use slab::Slab;
 
 fn main() -> io::Result<()> {
-    let mut floor = Floor::new(listen("fanwire-ws")?)?;
+    let mut floor = Floor::new(listen("fanwire-ws")?, bare_accept()?)?;
     announce(&floor.listener)?;
     loop {
         floor.turn()?;
@@ -50,6 +56,9 @@ struct Floor {
     /// How long frames are gathered, and until when those that wait.
     gathers: Option<Duration>,
     due: Option<Instant>,
+    /// Connections that got nothing but an acceptance, if that is asked for: each is read and answered before
+    /// the next is accepted.
+    bare: Option<Vec<TcpStream>>,
 }
 
 /// What a fan-out passes over, so it is small.
@@ -78,13 +87,18 @@ struct Backlog {
 struct Ended;
 
 impl Floor {
-    fn new(listener: TcpListener) -> io::Result<Self> {
+    fn new(listener: TcpListener, is_bare: bool) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        if is_bare {
+            // Accepted sockets inherit it, and so it costs them no system call.
+            set_socket_timeout(&listener, Timeout::Recv, Some(HEAD_WAIT))?;
+        }
         let poller = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&poller, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         let (connections, buffer) = (Slab::new(), vec![0; READ_BYTES_MAX]);
         let (frames, gathers) = (Frames::default(), batch()?);
-        Ok(Self { listener, poller, connections, buffer, frames, batch: Rc::default(), gathers, due: None })
+        let (batch, bare) = (Rc::default(), is_bare.then(Vec::new));
+        Ok(Self { listener, poller, connections, buffer, frames, batch, gathers, due: None, bare })
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -127,22 +141,58 @@ impl Floor {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
-            let stage = Box::new(Stage::Handshake(Vec::new()));
-            let entry = self.connections.vacant_entry();
-            epoll::add(&self.poller, &stream, EventData::new_u64(entry.key() as u64), EventFlags::IN)?;
-            entry.insert(Connection { stream, is_subscriber: false, stage, backlog: None });
+            if self.bare.is_some() {
+                self.accept_bare(stream)?;
+            } else {
+                self.insert(stream)?;
+            }
         }
+    }
+
+    fn insert(&mut self, stream: TcpStream) -> io::Result<usize> {
+        let stage = Box::new(Stage::Handshake(Vec::new()));
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        epoll::add(&self.poller, &stream, EventData::new_u64(key as u64), EventFlags::IN)?;
+        entry.insert(Connection { stream, is_subscriber: false, stage, backlog: None });
+        Ok(key)
+    }
+
+    /// One `recv`, and for those of the storm one `send`; the others are served as usual.
+    fn accept_bare(&mut self, stream: TcpStream) -> io::Result<()> {
+        let Ok((count, _)) = recv(&stream, &mut self.buffer[..], RecvFlags::empty()) else { return Ok(()) };
+        let Some(key) = bare_key(&self.buffer[..count]) else {
+            let key = self.insert(stream)?;
+            if count == 0 || self.take(key, count).is_err() {
+                self.connections.try_remove(key);
+            }
+            return Ok(());
+        };
+        self.frames.answers.clear();
+        write_accept(&mut self.frames.answers, key, None, &[]);
+        // An answer of some 130 bytes fits into an empty buffer; who does not get it is gone.
+        let is_sent = send_some(&stream, &self.frames.answers).is_ok();
+        self.frames.answers.clear();
+        if let (true, Some(bare)) = (is_sent, &mut self.bare) {
+            bare.push(stream);
+        }
+        Ok(())
     }
 
     /// Reads once, which is one burst if it is a publisher's.
     fn read(&mut self, key: usize) -> Result<(), Ended> {
-        let connection = &mut self.connections[key];
-        let count = match recv(&connection.stream, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+        let count = match recv(&self.connections[key].stream, &mut self.buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Err(Ended),
             Ok((count, _)) => count,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             Err(_) => return Err(Ended),
         };
+        self.take(key, count)
+    }
+
+    /// Takes what was read into the buffer.
+    fn take(&mut self, key: usize, count: usize) -> Result<(), Ended> {
+        let connection = &mut self.connections[key];
         let goes_on = connection.receive(&mut self.buffer[..count], &mut self.frames);
         let answers = mem::take(&mut self.frames.answers);
         if !answers.is_empty() {
@@ -246,8 +296,46 @@ fn send_some(stream: &TcpStream, bytes: &[u8]) -> Result<usize, Ended> {
     }
 }
 
+/// The key of a whole request for /echo, found and not checked; `None` of any other.
+fn bare_key(request: &[u8]) -> Option<&[u8]> {
+    if !request.starts_with(b"GET /echo ") || !request.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = request.windows(KEY_FIELD.len()).position(|window| window == KEY_FIELD)? + KEY_FIELD.len();
+    request.get(start..start + KEY_BYTES)
+}
+
+const KEY_FIELD: &[u8] = b"\r\nSec-WebSocket-Key: ";
+
+/// RFC 6455 s4.1: 16 bytes as base64.
+const KEY_BYTES: usize = 24;
+
+const HEAD_WAIT: Duration = Duration::from_secs(1);
+
 const LISTENER: u64 = u64::MAX;
 
 const EVENTS_MAX: usize = 256;
 
 const _: () = assert!(size_of::<Connection>() == 24);
+
+#[cfg(test)]
+mod tests {
+    use fanwire_ws::ClientRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_found_in_what_clients_send_to_echo() {
+        let request = |target| {
+            let mut out = Vec::new();
+            let request =
+                ClientRequest { host: "a", target, key: [7; 16], origin: None, protocols: &[], headers: &[] };
+            request.write(&mut out);
+            out
+        };
+        let echo = request("/echo");
+        assert_eq!(bare_key(&echo), Some(&b"BwcHBwcHBwcHBwcHBwcHBw=="[..]));
+        assert_eq!(bare_key(&echo[..echo.len() - 1]), None, "it is not whole");
+        assert_eq!(bare_key(&request("/sub")), None);
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
         audience::{Audience, Streams},
         judge::Heard,
         progress::{Complete, Counts},
-        worker::Outcome,
+        worker::{Outcome, Spoken},
     },
     dialect::topic::Topics,
     measure::latency::latency_histogram,
@@ -73,10 +73,11 @@ impl Setup {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Told {
     MeasureFrom { ns: u64 },
+    Closed { is_closed: bool },
     Tell,
-    Quiet,
+    Quiet { over_ns: u64, forgets: bool },
     Slow { subscribers: usize, bytes_per_s: u64 },
-    Talk { per_s: f64, payload_bytes: usize },
+    Talk { per_s: f64, payload_bytes: usize, time_ns: u64 },
     Finish { published: Vec<u64> },
 }
 
@@ -91,7 +92,7 @@ pub(super) enum Said {
     Complete(Vec<Complete>),
     Failed(String),
     Heard(Pairs),
-    Sent(Vec<(u32, u64)>),
+    Spoken(Spoken),
     Outcome(Outcome),
 }
 

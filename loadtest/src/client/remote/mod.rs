@@ -2,7 +2,8 @@
 //!
 //! In      a share of the connection numbers, orders as a thread gets them
 //! Out     what the process hears, told to the run's `Progress`; at the end its `Outcome`
-//! Bounds  a line of JSON each way per order, and per millisecond while messages arrive
+//! Bounds  a line of JSON each way per order, and per millisecond while messages arrive; in a closed loop also
+//!         per message that all of a process's receivers have
 //! Source  CLOCK_MONOTONIC is one for all processes, so latencies need no agreement
 
 mod lines;
@@ -30,7 +31,8 @@ use super::{
     error::OpenError,
     judge::Heard,
     progress::{Counts, Progress},
-    worker::{Order, Outcome},
+    talk::Talk,
+    worker::{Order, Outcome, Spoken},
 };
 use lines::{Said, Setup, Told};
 
@@ -46,7 +48,7 @@ pub(super) struct Remote {
 #[derive(Default)]
 struct Waiting {
     heard: VecDeque<Sender<Heard>>,
-    sent: VecDeque<Sender<Vec<(u32, u64)>>>,
+    spoken: VecDeque<Sender<Spoken>>,
 }
 
 impl Remote {
@@ -85,16 +87,19 @@ impl Remote {
             let is_last = matches!(order, Order::Finish(_));
             let told = match order {
                 Order::MeasureFrom(ns) => Told::MeasureFrom { ns },
+                Order::Closed(is_closed) => Told::Closed { is_closed },
                 Order::Tell(answer) => {
                     self.waiting().heard.push_back(answer);
                     Told::Tell
                 }
-                Order::Quiet(answer) => {
-                    self.waiting().sent.push_back(answer);
-                    Told::Quiet
+                Order::Quiet { over_ns, forgets, answer } => {
+                    self.waiting().spoken.push_back(answer);
+                    Told::Quiet { over_ns, forgets }
                 }
                 Order::Slow { subscribers, bytes_per_s } => Told::Slow { subscribers, bytes_per_s },
-                Order::Talk(talk) => Told::Talk { per_s: talk.per_s, payload_bytes: talk.payload_bytes },
+                Order::Talk(Talk { per_s, payload_bytes, time_ns }) => {
+                    Told::Talk { per_s, payload_bytes, time_ns }
+                }
                 Order::Finish(published) => Told::Finish { published: published.to_vec() },
             };
             if write_line(&mut self.input, &told).is_err() {
@@ -169,9 +174,9 @@ impl Hears {
                     drop(answer.send(heard.into()));
                 }
             }
-            Said::Sent(counts) => {
-                if let Some(answer) = waiting.sent.pop_front() {
-                    drop(answer.send(counts));
+            Said::Spoken(spoken) => {
+                if let Some(answer) = waiting.spoken.pop_front() {
+                    drop(answer.send(spoken));
                 }
             }
             Said::Outcome(outcome) => drop(self.finished.send(outcome)),

@@ -2,11 +2,12 @@
 //!
 //! In      a `Setup` on standard input, then orders
 //! Out     what its threads hear, on standard output
-//! Bounds  one report per `REPORT_EVERY`; it ends when its input does
+//! Bounds  one report per `REPORT_EVERY`, and of a closed loop one when its share of a message is whole; it ends
+//!         when its input does
 //! Source  none
 
 use std::{
-    io::{self, BufRead, Stdout},
+    io::{self, BufRead, Stdout, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     thread,
     time::Duration,
@@ -37,7 +38,9 @@ pub fn serve() -> io::Result<()> {
     let setup: Setup = serde_json::from_str(&first)?;
     let progress = Arc::new(Progress::of_helper(setup.origin_ns));
     let reports = Arc::new(Mutex::new(Reports::new(&progress)));
-    let regular = Arc::clone(&reports);
+    let (regular, at_once) = (Arc::clone(&reports), Arc::clone(&reports));
+    // The run may be gone, which its orders will tell.
+    progress.share().tell_by(move || drop(locked(&at_once).changes()));
     thread::spawn(move || {
         // Until the run has gone, and this process with it.
         while locked(&regular).changes().is_ok() {
@@ -52,16 +55,19 @@ pub fn serve() -> io::Result<()> {
     for line in io::stdin().lock().lines() {
         match serde_json::from_str(&line?)? {
             Told::MeasureFrom { ns } => progress.measure_from(ns),
+            Told::Closed { is_closed } => progress.share().set_closed(is_closed),
             Told::Tell => {
                 let heard = crew.phase();
                 locked(&reports).say(&Said::Heard(Pairs::from(&heard)))?;
             }
-            Told::Quiet => {
-                let sent = crew.sent();
-                locked(&reports).say(&Said::Sent(sent))?;
+            Told::Quiet { over_ns, forgets } => {
+                let spoken = crew.spoken(over_ns, forgets);
+                locked(&reports).say(&Said::Spoken(spoken))?;
             }
             Told::Slow { subscribers, bytes_per_s } => crew.make_slow(subscribers, bytes_per_s),
-            Told::Talk { per_s, payload_bytes } => crew.talk(Talk { per_s, payload_bytes }),
+            Told::Talk { per_s, payload_bytes, time_ns } => {
+                crew.talk(Talk { per_s, payload_bytes, time_ns });
+            }
             Told::Finish { published } => {
                 let outcome = crew.finish(published);
                 return locked(&reports).say(&Said::Outcome(outcome));
@@ -101,15 +107,18 @@ impl Reports {
 
     /// Says what has changed.
     fn changes(&mut self) -> io::Result<()> {
+        let mut lines = Vec::new();
         let complete = self.progress.take_complete();
         if !complete.is_empty() {
-            write_line(&mut self.out, &Said::Complete(complete))?;
+            write_line(&mut lines, &Said::Complete(complete))?;
         }
         let counts = self.progress.counts();
         if counts != self.said {
-            write_line(&mut self.out, &Said::Counts(counts.clone()))?;
+            write_line(&mut lines, &Said::Counts(counts.clone()))?;
             self.said = counts;
         }
+        // In one write: who reads it wakes once.
+        self.out.write_all(&lines)?;
         if let Some(why) = self.progress.failure().filter(|_| !self.is_failed) {
             self.is_failed = true;
             write_line(&mut self.out, &Said::Failed(why))?;

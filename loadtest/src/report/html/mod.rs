@@ -37,6 +37,7 @@ fn write_page(report: &Report, out: &mut String) -> fmt::Result {
     write_figures(report, out)?;
     report.tables.iter().try_for_each(|table| write_table(table, out))?;
     write_series(report, out)?;
+    write_run(report, out)?;
     write!(out, "<footer>loadtest {}</footer>\n</main>\n</body>\n</html>\n", env!("CARGO_PKG_VERSION"))
 }
 
@@ -162,6 +163,22 @@ fn write_series(report: &Report, out: &mut String) -> fmt::Result {
     )?;
     for column in series::COLUMNS {
         writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", Name(column.name), Text(column.meaning))?;
+    }
+    out.push_str("</table></div></details></section>\n");
+    Ok(())
+}
+
+/// How to do the same again.
+fn write_run(report: &Report, out: &mut String) -> fmt::Result {
+    if report.run.is_empty() {
+        return Ok(());
+    }
+    out.push_str(
+        "<section><h2>run</h2>\n<details><summary>command, versions, machine and all options</summary>",
+    );
+    out.push_str("<div class=\"wide\"><table>\n");
+    for (name, value) in &report.run {
+        writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", Name(name), Text(&setting(value)))?;
     }
     out.push_str("</table></div></details></section>\n");
     Ok(())

@@ -101,9 +101,10 @@ fn text_from_outside_is_escaped() {
     let page = page(
         &full()
             .with_setting("server", strange.into())
+            .with_run([("command".to_owned(), strange.into())])
             .with_note(strange.to_owned())
             .with_failure(strange.to_owned()),
     );
     assert!(!page.contains("<script") && !page.contains('\u{1b}'));
-    assert_eq!(seen(&page).matches("&b=\"<script>alert('x')</script>\u{fffd}]").count(), 3);
+    assert_eq!(seen(&page).matches("&b=\"<script>alert('x')</script>\u{fffd}]").count(), 4);
 }
