@@ -45,6 +45,15 @@ pub enum Operation {
         /// In so many frames.
         fragments: usize,
     },
+    /// A peer says so many messages in a row and ends its direction behind them, also while its queue is full of answers.
+    Leave {
+        /// Who.
+        peer: usize,
+        /// What the hook does for each.
+        acts: Vec<Act>,
+        /// How many.
+        count: u8,
+    },
     /// A peer does something else.
     Peer(usize, Deed),
     /// A thread that is no shard calls the publisher or a handle.
@@ -243,7 +252,8 @@ impl Drawing {
         let operation = match self.rng.u8(..100) {
             _ if index < PEERS_MIN => self.connect(),
             0..10 => self.connect(),
-            10..50 => self.say(),
+            10..48 => self.say(),
+            48..50 => self.leave(),
             50..62 => Operation::Peer(self.number(), self.deed()),
             62..84 => Operation::Outside(self.call()),
             84..89 => Operation::Decide(self.number(), self.decision()),
@@ -279,6 +289,11 @@ impl Drawing {
         let (peer, acts) = (self.number(), self.acts(4));
         let bytes = self.bytes().min(3_000);
         Operation::Say { peer, acts, bytes, fragments: *choose(&mut self.rng, &[1, 1, 1, 2, 5]) }
+    }
+
+    fn leave(&mut self) -> Operation {
+        let acts = vec![Act::Send { bytes: self.bytes(), count: self.count() }];
+        Operation::Leave { peer: self.number(), acts, count: self.rng.u8(2..8) }
     }
 
     fn acts(&mut self, count_max: usize) -> Vec<Act> {

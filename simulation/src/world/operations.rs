@@ -23,6 +23,7 @@ impl World {
         match operation {
             Operation::Connect { door, on_open, on_close } => self.connect(*door, on_open, on_close),
             Operation::Say { peer, acts, bytes, fragments } => self.say(*peer, acts, *bytes, *fragments),
+            Operation::Leave { peer, acts, count } => self.leave(*peer, acts, *count),
             Operation::Peer(peer, deed) => self.deed(*peer, *deed),
             Operation::Outside(call) => self.call(*call),
             Operation::Decide(ticket, decision) => self.decide(*ticket, *decision),
@@ -64,6 +65,14 @@ impl World {
         let payload =
             if self.settings.is_raw { data } else { format!("{{\"topic\":\"do\",\"data\":{data}}}") };
         self.peers[index].say(payload.as_bytes(), fragments, &mut self.rng);
+    }
+
+    fn leave(&mut self, peer: usize, acts: &[Act], count: u8) {
+        (0..count).for_each(|_| self.say(peer, acts, 0, 1));
+        if let Some(index) = self.some_peer(peer) {
+            self.pump(index);
+        }
+        self.deed(peer, Deed::HalfClose);
     }
 
     fn deed(&mut self, peer: usize, deed: Deed) {
