@@ -138,5 +138,5 @@ pub(super) fn stalled_sockets_keep_their_pages_as_they_were<D: Make>() {
     }
 }
 
-/// 240 MB; FANWIRE_PAGE_TURNS=100000 for 6 GB.
+/// 240 MB; FANWIRE_PAGE_TURNS=40000 for 2.4 GB.
 const PAGE_TURNS: u32 = 4_000;
