@@ -27,8 +27,8 @@ use fanwire::{Publisher, Running, Sessions};
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
-    args::Args, host::Hosts, live::Live, metrics::Requests, problem::Limits, rules::Rules, signals::Ending,
-    visitor::Visitor,
+    args::Args, auth::Caller, host::Hosts, live::Live, metrics::Requests, problem::Limits, rules::Rules,
+    signals::Ending, visitor::Visitor,
 };
 
 pub(crate) use access::Access;
@@ -87,6 +87,7 @@ impl Bound {
         args: &Args,
         running: Arc<Running<Visitor>>,
         rules: Live<Rules>,
+        caller: Caller,
         ending: Ending,
     ) -> io::Result<Api> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -98,6 +99,7 @@ impl Bound {
             path: args.path.clone(),
             running,
             rules,
+            caller,
             ending,
             started: Instant::now(),
             requests: Requests::new(),
@@ -126,6 +128,8 @@ struct State {
     /// Of the WebSocket.
     path: String,
     rules: Live<Rules>,
+    /// For what the webhook answers.
+    caller: Caller,
     ending: Ending,
     started: Instant,
     requests: Requests,

@@ -165,7 +165,10 @@ impl Pass {
 /// Why a token opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("a token is needed: as Authorization: Bearer, as ?token= or among Sec-WebSocket-Protocol")]
+    #[error(
+        "a token is needed: as Authorization: Bearer TOKEN, or fanwire and fanwire.token.TOKEN as \
+         Sec-WebSocket-Protocol, or where auth_token_from allows it ?token=TOKEN"
+    )]
     Missing,
     #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,

@@ -101,6 +101,7 @@ fn run(line: Vec<OsString>, settings: Settings) -> ExitCode {
 
 /// Serves until a signal has ended it.
 fn serve(line: Vec<OsString>, mut settings: Settings, logs: Logs) -> Result<ExitCode, Failure> {
+    metrics::started();
     // Before there are threads: it takes variables out of the environment.
     let places = places::take(&mut settings.args).map_err(Failure::Settings)?;
     let signals = Signals::new().map_err(|error| Failure::Start(format!("cannot catch signals: {error}")))?;
@@ -125,7 +126,7 @@ fn serve(line: Vec<OsString>, mut settings: Settings, logs: Logs) -> Result<Exit
     let app = App::new(&args, is_local, &rules, expiry, caller.clone(), ending.clone());
     let running = Arc::new(server.start(|_| app.clone()).map_err(refused)?);
     let (drain_delay, drain_timeout) = (args.drain_delay, args.drain_timeout);
-    let api = api.map(|api| api.start(&args, running.clone(), rules.clone(), ending.clone()));
+    let api = api.map(|api| api.start(&args, running.clone(), rules.clone(), caller.clone(), ending.clone()));
     let api = api.transpose().map_err(thread)?;
     let reload = Reload::new(line, settings, rules, caller.clone(), logs);
     let stopped = signals

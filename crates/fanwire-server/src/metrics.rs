@@ -1,6 +1,6 @@
 //! Metrics: the engine's counters in the form that Prometheus reads.
 //!
-//! In      statistics, the API's own counts
+//! In      statistics, the API's own counts, the webhook's
 //! Out     text of the exposition format, version 0.0.4
 //! Bounds  some 200 lines per shard, made anew for each scrape; between scrapes nothing is done
 //! Source  <https://prometheus.io/docs/instrumenting/exposition_formats/>,
@@ -26,8 +26,10 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
+use crate::auth::Caller;
+
 /// All metrics as text.
-pub(crate) fn text(stats: &Stats, is_draining: bool, requests: &Requests) -> Vec<u8> {
+pub(crate) fn text(stats: &Stats, is_draining: bool, requests: &Requests, caller: &Caller) -> Vec<u8> {
     let mut families = Families::default();
     for (index, shard) in stats.shards.iter().enumerate() {
         families.add_shard(&index.to_string(), shard);
@@ -36,6 +38,9 @@ pub(crate) fn text(stats: &Stats, is_draining: bool, requests: &Requests) -> Vec
         for (name, one) in measured.iter() {
             families.add_distribution(name, &index.to_string(), &one);
         }
+    }
+    for (name, value) in caller.counts() {
+        families.add_webhook(name, value);
     }
     families.add_process(is_draining);
     let mut all: Vec<_> = families.by_name.into_values().collect();
@@ -127,6 +132,24 @@ impl Families {
         let mut metric = Metric::from_label(labels_of(&[("shard", shard)]));
         metric.set_histogram(histogram);
         self.add(name, help, MetricType::HISTOGRAM, metric);
+    }
+
+    fn add_webhook(&mut self, name: &str, value: u64) {
+        match name.trim_start_matches("webhook_") {
+            "in_flight" => {
+                let help = "Requests to the webhook that are under way.";
+                self.add_gauge("fanwire_webhook_in_flight", help, &[], value as f64);
+            }
+            "waiting" => {
+                let help = "Questions that wait until a request to the webhook may begin.";
+                self.add_gauge("fanwire_webhook_waiting", help, &[], value as f64);
+            }
+            outcome => {
+                let help = "Questions about who may connect, by what came of them; for a cached one nobody was asked.";
+                let labels = [("outcome", outcome)];
+                self.add_counter("fanwire_webhook_questions_total", help, &labels, value as f64);
+            }
+        }
     }
 
     fn add_process(&mut self, is_draining: bool) {
@@ -224,7 +247,11 @@ fn resident_bytes() -> Option<u64> {
     Some(pages * page_size() as u64)
 }
 
-/// The first look at it is early enough.
+/// Takes the time: metrics say when the process started.
+pub(crate) fn started() {
+    LazyLock::force(&STARTED);
+}
+
 static STARTED: LazyLock<f64> = LazyLock::new(|| {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64().round())
 });

@@ -18,6 +18,14 @@ use std::{
     },
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
+/// Says that settings are read anew, and when that began; `READY=1` ends it.
+pub(crate) fn reloading() {
+    let now = clock_gettime(ClockId::Monotonic);
+    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1_000));
+}
+
 /// Sends a note such as `READY=1`.
 pub(crate) fn notify(note: &str) {
     if let Some(path) = env::var_os("NOTIFY_SOCKET")

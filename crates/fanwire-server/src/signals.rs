@@ -21,7 +21,7 @@ use signal_hook::{
     iterator::Signals as Incoming,
 };
 
-use crate::{notify::notify, reload::Reload, report, visitor::Visitor};
+use crate::{notify, reload::Reload, report, visitor::Visitor};
 
 /// Signals that wait to be handled: from here on none kills the process by itself.
 pub(crate) struct Signals(Incoming);
@@ -93,13 +93,17 @@ fn watch(mut incoming: Incoming, mut watched: Watched, stopped: &Stopped) {
     let mut signals = incoming.forever();
     loop {
         match signals.next() {
-            Some(SIGHUP) => watched.reload.run(),
+            Some(SIGHUP) => {
+                notify::reloading();
+                watched.reload.run();
+                notify::notify("READY=1");
+            }
             Some(_) => break,
             None => return,
         }
     }
     watched.ending.0.told.store(true, Ordering::Release);
-    notify("STOPPING=1");
+    notify::notify("STOPPING=1");
     let Watched { running, ending, drain_delay, drain_timeout, .. } = watched;
     let draining = running.clone();
     // `drain` returns at its end only, and the next signal must be heard meanwhile.

@@ -94,7 +94,48 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use axum::{
+        body::{Body, HttpBody},
+        response::IntoResponse as _,
+    };
+    use hyper::body::Frame;
+    use tokio::{runtime, time::Instant};
+
     use super::*;
+
+    /// A body of which nothing more ever comes.
+    struct Endless;
+
+    impl HttpBody for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_body_that_does_not_come_is_given_up_in_time() {
+        let runtime =
+            runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let started = Instant::now();
+            let request = Request::post("/api/publish").header(header::CONTENT_TYPE, "application/json");
+            let problem = read(request.body(Body::new(Endless)).unwrap(), JSON).await.unwrap_err();
+            let status = problem.into_response().status();
+            assert_eq!((status, started.elapsed().as_secs()), (StatusCode::REQUEST_TIMEOUT, 20));
+        });
+    }
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).unwrap()

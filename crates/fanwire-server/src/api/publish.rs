@@ -42,20 +42,22 @@ pub(super) async fn broadcast(state: Of<Arc<State>>, request: Request) -> Result
     Ok(json(StatusCode::OK, &json!({ "sessions": state.publisher.session_count() })))
 }
 
-/// Publishes one message per line. All lines are checked before the first is published.
+/// Publishes one message per line. All lines are read before the first is published.
 pub(super) async fn batch(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
     let body = body::read(request, LINES).await?;
     let lines = body.split(|byte| *byte == b'\n').enumerate();
     let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     let mut messages = Vec::new();
     for (index, line) in filled {
-        messages.push(Message::read(line, &state).map_err(|problem| problem.at_line(index + 1))?);
+        let number = index + 1;
+        messages.push((number, Message::read(line, &state).map_err(|problem| problem.at_line(number))?));
         if messages.len() % LINES_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
     }
-    for (accepted, message) in messages.iter().enumerate() {
-        wait_and_publish(&state, message).await.map_err(|problem| problem.after(accepted))?;
+    for (accepted, (number, message)) in messages.iter().enumerate() {
+        let published = wait_and_publish(&state, message).await;
+        published.map_err(|problem| problem.at_line(*number).after(accepted))?;
         if accepted % LINES_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
@@ -68,15 +70,19 @@ async fn wait_and_publish(state: &State, message: &Message<'_>) -> Result<(), Pr
     let mut since = None;
     loop {
         match message.publish(state) {
-            Err(problem) if problem.is_full() => {
-                if since.get_or_insert_with(Instant::now).elapsed() > FULL_TIME_MAX {
-                    return Err(problem);
-                }
-                tokio::time::sleep(FULL_PAUSE).await;
-            }
+            Err(problem) if problem.is_full() && has_waited(&mut since).await => {}
             done => return done,
         }
     }
+}
+
+/// Waits until there may be room, unless that has been tried for long enough.
+pub(super) async fn has_waited(since: &mut Option<Instant>) -> bool {
+    let is_time = since.get_or_insert_with(Instant::now).elapsed() <= FULL_TIME_MAX;
+    if is_time {
+        tokio::time::sleep(FULL_PAUSE).await;
+    }
+    is_time
 }
 
 /// What is to be published.
@@ -129,7 +135,7 @@ const LINES: &[&str] = &["application/x-ndjson", "application/jsonl", "applicati
 /// Other requests have their turn in between.
 const LINES_PER_TURN: usize = 1_024;
 
-/// How long a batch waits for room before it gives up, at each message.
+/// How long a batch waits for room before it gives up, at each message; and what visits shards, at each of them.
 const FULL_TIME_MAX: Duration = Duration::from_secs(1);
 
 const FULL_PAUSE: Duration = Duration::from_millis(1);

@@ -83,7 +83,8 @@ async fn openapi() -> Response {
 }
 
 async fn show_metrics(state: Of<Arc<State>>) -> Response {
-    let text = metrics::text(&state.running.stats(), state.ending.has_begun(), &state.requests);
+    let (stats, is_draining) = (state.running.stats(), state.ending.has_begun());
+    let text = metrics::text(&stats, is_draining, &state.requests, &state.caller);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

@@ -55,7 +55,8 @@ impl World {
         let running = Arc::new(server.start(move |_| Held(held.clone())).unwrap());
         let args = Args::parse_from(["fanwire-server"]);
         let rules = Live::new(Rules::new(&args).unwrap());
-        let api = Api::bind("127.0.0.1:0").unwrap().start(&args, running, rules, Ending::default()).unwrap();
+        let (caller, ending) = (Caller::new(&args), Ending::default());
+        let api = Api::bind("127.0.0.1:0").unwrap().start(&args, running, rules, caller, ending).unwrap();
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(HANDSHAKE).unwrap();
         let mut answer = [0; 12];

@@ -38,6 +38,8 @@ const REFUSALS = [
   ["refused_auth", "Auth", "no token, or none that is good"],
   ["refused_timeout", "Time-out", "the request did not come in time (408)"],
   ["refused_early_bytes", "Early bytes", "frames before the answer (400)"],
+  ["refused_untrusted", "Untrusted", "no proxy of proxy_from, where only proxies may connect"],
+  ["refused_proxy_header", "PROXY header", "a proxy without a PROXY header, or with a wrong one"],
 ];
 
 const LIMITS = [

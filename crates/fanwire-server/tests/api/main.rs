@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail where it does")]
 
 mod access;
+mod bounds;
 #[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "../server/client.rs"]
 mod client;
@@ -20,6 +21,9 @@ mod metrics;
 #[path = "../server/process.rs"]
 mod process;
 mod publish;
+#[allow(dead_code, reason = "the other tests use more of it")]
+#[path = "../server/receiver.rs"]
+mod receiver;
 mod schema;
 
 use std::{

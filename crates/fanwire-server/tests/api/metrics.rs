@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::{Server, client::Received, until};
+use crate::{
+    Server,
+    client::{Client, Received},
+    receiver::{Receiver, respond},
+    until,
+};
 
 /// One scrape, taken apart by the rules of the exposition format.
 pub(crate) struct Scrape {
@@ -166,6 +171,34 @@ fn counters_are_what_clients_saw() {
 }
 
 #[test]
+fn what_the_webhook_answers_is_counted() {
+    let receiver = Receiver::start(|asked, stream| match asked.json()["token"].as_str() {
+        Some("ada") => respond(stream, 200, r#"{"user":"ada"}"#),
+        Some("broken") => respond(stream, 500, "oops"),
+        _ => respond(stream, 403, ""),
+    });
+    let server = Server::start(&["--auth", "webhook", "--auth-webhook-url", &receiver.url()]);
+    for (token, status) in [("ada", 101), ("bob", 403), ("broken", 503)] {
+        let headers = [("Authorization", &*format!("Bearer {token}"))];
+        let refused = Client::try_connect(&server.process, "/ws", &["fanwire"], &headers).err();
+        assert_eq!(refused.map_or(101, |(status, _)| status), status);
+    }
+    let scrape = Scrape::of(&server);
+    for (outcome, count) in
+        [("admitted", 1.0), ("refused", 1.0), ("failed_status", 1.0), ("failed_timeout", 0.0)]
+    {
+        assert_eq!(
+            scrape.value("fanwire_webhook_questions_total", &[("outcome", outcome)]),
+            count,
+            "{outcome}"
+        );
+    }
+    assert_eq!(scrape.value("fanwire_webhook_questions_total", &[]), 3.0);
+    assert_eq!(scrape.value("fanwire_webhook_in_flight", &[]), 0.0);
+    assert_eq!(scrape.value("fanwire_webhook_waiting", &[]), 0.0);
+}
+
+#[test]
 fn closes_drops_and_refusals_have_their_reasons() {
     let server = Server::start(&["--overflow", "drop-newest", "--queue-size", "16", "--send-buffer", "4KiB"]);
     let mut ada = server.subscriber(&["news"]);
@@ -192,7 +225,7 @@ fn closes_drops_and_refusals_have_their_reasons() {
     until("his end is counted", || {
         Scrape::of(&server).value("fanwire_sessions_closed_total", &[("reason", "peer")]) == 1.0
     });
-    assert_eq!(crate::client::Client::status(&server.process, Some("https://evil.example")), 403);
+    assert_eq!(Client::status(&server.process, Some("https://evil.example")), 403);
     until("it is counted", || {
         Scrape::of(&server).value("fanwire_requests_refused_total", &[("reason", "origin")]) == 1.0
     });

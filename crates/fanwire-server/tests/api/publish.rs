@@ -96,6 +96,22 @@ fn of_a_batch_with_a_wrong_line_nothing_is_published() {
 }
 
 #[test]
+fn a_line_that_is_too_large_is_named_and_those_before_it_are_out() {
+    let server = Server::start(&["--queue-bytes", "4KiB"]);
+    let mut ada = server.subscriber(&["a"]);
+    let large = "x".repeat(5 << 10);
+    let lines = format!(
+        "{{\"topic\":\"a\",\"data\":1}}\n\n{{\"topic\":\"a\",\"data\":\"{large}\"}}\n{{\"topic\":\"a\"}}\n"
+    );
+    let answer = server.api.batch(&lines);
+    let said = answer.json();
+    assert_eq!((answer.status, &said["line"], &said["accepted"]), (413, &json!(3), &json!(1)), "{said}");
+    assert_eq!(ada.receive(), message("a", json!(1)));
+    server.post("/api/publish", json!({ "topic": "a", "data": 2 }));
+    assert_eq!(ada.receive(), message("a", json!(2)), "the line behind it was not published");
+}
+
+#[test]
 fn refusals_say_which_field_and_what_to_do() {
     let server = Server::start(&["--topic-bytes", "8", "--queue-bytes", "4KiB"]);
     let large = format!(r#"{{"topic":"a","data":"{}"}}"#, "x".repeat(5 << 10));

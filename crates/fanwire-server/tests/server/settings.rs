@@ -190,7 +190,7 @@ fn the_socket_unit_for_systemd_is_in_order() {
 }
 
 #[test]
-fn systemd_hears_that_the_server_is_ready_and_that_it_stops() {
+fn systemd_hears_that_the_server_is_ready_reloads_and_stops() {
     let path = env::temp_dir().join(format!("fanwire-{}-notify", std::process::id()));
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(crate::WAIT_MAX)).unwrap();
@@ -201,6 +201,11 @@ fn systemd_hears_that_the_server_is_ready_and_that_it_stops() {
         let count = socket.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     };
+    assert_eq!(note(), "READY=1");
+    server.signal(process::HUP);
+    let reloading = note();
+    let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+    assert!(since.parse::<u64>().unwrap() > 0, "{reloading}");
     assert_eq!(note(), "READY=1");
     server.signal(process::TERM);
     assert_eq!(note(), "STOPPING=1");
