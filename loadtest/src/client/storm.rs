@@ -58,6 +58,8 @@ pub struct StormOutcome {
     pub refusals: Refusals,
     /// Handshakes that were accepted.
     pub opened: u64,
+    /// Connects that were due by the end and had no answer yet.
+    pub late: u64,
     /// Those of them that the server closed.
     pub closes: Closes,
     /// From the first connect to the last answer.
@@ -130,6 +132,7 @@ impl<'r> Storm<'r> {
             latency_ns: latency_histogram(),
             refusals: Refusals::default(),
             opened: 0,
+            late: 0,
             closes: Closes::default(),
             elapsed_ns: 0,
             connections: Vec::with_capacity(plan.connects),
@@ -181,6 +184,9 @@ impl<'r> Storm<'r> {
             self.give_up(&mut free);
             self.outcome.elapsed_ns = self.progress.now_ns() - started_ns;
         }
+        let left = (self.plan.connects - next) as u64;
+        let due = schedule.map_or(0, |schedule| schedule.due_before(self.progress.now_ns()));
+        self.outcome.late = due.min(left) + (self.attempts.len() - free.len()) as u64;
         self.outcome
     }
 

@@ -136,6 +136,7 @@ const STORM: Section = Section::new(
         Figure::new("connects", Unit::Count, "connects tried"),
         Figure::new("opened", Unit::Count, "handshakes that the server accepted"),
         Figure::new("refused", Unit::Count, "connects that it refused or did not answer"),
+        Figure::new("late", Unit::Count, "connects that were due by the end and had no answer yet"),
         Figure::pace("storm", Unit::Time, "from the first connect to the last answer"),
         Figure::pace("opened_per_s", Unit::Rate, "handshakes accepted per second of that"),
     ],
@@ -194,6 +195,7 @@ const VISITS: Section = Section::new(
     &[
         Figure::new("joins", Unit::Count, "visitors that came"),
         Figure::new("refused", Unit::Count, "visitors that the server refused or did not answer"),
+        Figure::new("late", Unit::Count, "visitors that were due by the end and could not come in time"),
         Figure::new("visitors_max", Unit::Count, "most that were there at once"),
         Figure::new("visitor_delivered", Unit::Count, "messages that arrived at visitors"),
         Figure::pace("joins_per_s", Unit::Rate, "visitors that came per second"),

@@ -122,6 +122,7 @@ fn set_storm(values: &mut Values, storm: &StormOutcome) {
     let (opened, refused) = (storm.opened, storm.refusals.count());
     values.set("connects", (opened + refused) as f64);
     values.set("opened", opened as f64);
+    values.set("late", storm.late as f64);
     values.set("refused", refused as f64);
     values.set("storm", storm.elapsed_ns as f64);
     values.set("opened_per_s", opened as f64 / (storm.elapsed_ns as f64 / 1e9));

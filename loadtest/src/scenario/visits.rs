@@ -36,6 +36,7 @@ pub fn add_to(ending: &mut Ending, visited: &VisitOutcome) {
 /// Sets the visitors' own figures.
 pub fn set(values: &mut Values, visited: &VisitOutcome, act: &Act) {
     values.set("joins", visited.joins as f64);
+    values.set("late", visited.late as f64);
     values.set("refused", visited.refusals.count() as f64);
     values.set("visitors_max", visited.present_max as f64);
     values.set("visitor_delivered", visited.tally.delivered as f64);

@@ -94,6 +94,22 @@ fn a_storm_ends_the_schedule_of_its_group() {
 }
 
 #[test]
+fn who_cannot_come_in_time_is_counted() {
+    let line = "connect --connections 5000 --rate 1e6 --at-once 1 --duration 0.2 --publish-rate 10";
+    let storm = report(Fault::None, line);
+    let counts = ["opened", "refused", "late"].map(|name| count(&storm, name));
+    assert!(counts[2] > 0 && counts.iter().sum::<u64>() == 5000, "{storm}");
+
+    let visits =
+        report(Fault::None, "churn --subscribers 2 --joins 1e6 --stay 0.001 --duration 0.1 --rate 10");
+    let counts = ["joins", "refused", "late"].map(|name| count(&visits, name));
+    assert!(counts[2] > 0 && (90_000..=110_000).contains(&counts.iter().sum::<u64>()), "{visits}");
+
+    let in_time = report(Fault::None, "churn --subscribers 2 --joins 100 --stay 0.05 --duration 0.3");
+    assert!(count(&in_time, "late") == 0 && (29..=31).contains(&count(&in_time, "joins")), "{in_time}");
+}
+
+#[test]
 fn a_rate_that_cannot_be_sent_is_not_borne() {
     let line = "capacity --subscribers 2 --rate-first 1e9 --rate-max 1e9 --step 0.01 --objective p50<1000s \
                 --precision 50 --patience 5";
