@@ -28,10 +28,9 @@ export function connect(url: string | URL, options: Options = {}): Client {
     limits(options);
   const {
     token,
-    tokenParam = "token",
+    WebSocket: Socket = globalThis.WebSocket as WebSocketConstructor,
     isFinal = (code) => isFinalByDefault(code) || (code === TOKEN_EXPIRED && !token),
   } = options;
-  const Socket = (options.WebSocket ?? globalThis.WebSocket) as WebSocketConstructor;
   if (!Socket) throw new TypeError("no WebSocket: connect(url, { WebSocket })");
   const address = new URL(url, globalThis.location?.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -70,9 +69,8 @@ export function connect(url: string | URL, options: Options = {}): Client {
       if (fresh != null) {
         if (fresh === expiredToken) throw noToken();
         lastToken = fresh;
-        address.searchParams.set(tokenParam, fresh);
       }
-      socket = new Socket(address.href);
+      socket = new Socket(address.href, fresh ? ["fanwire", `fanwire.token.${fresh}`] : []);
       socket.onopen = () => mine === turn && opened();
       socket.onmessage = ({ data }) => mine === turn && received(data);
       socket.onclose = ({ code, reason }) => mine === turn && leave(code, reason);
@@ -162,9 +160,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
       return;
     }
     if (token && topic === "auth") {
-      if (data?.state === "expiring") {
-        return refreshToken().catch((cause) => report(new FanwireError("refresh_failed", cause)));
-      }
+      if (data?.state === "expiring") return renew();
       // What the new token does not open any more: asked for once more, the server says why not.
       for (const [name, left] of topics) {
         if (data?.unsubscribed?.includes(name)) {
@@ -258,11 +254,20 @@ export function connect(url: string | URL, options: Options = {}): Client {
   async function refresh() {
     const mine = turn;
     const fresh = await askToken();
-    if (mine !== turn || state !== "open") throw new FanwireError("not_open", "wait for open");
+    if (mine !== turn || state !== "open") throw new FanwireError("not_open", "wait");
     await new Promise<void>((resolve, reject) => {
-      ask("auth", undefined, "auth", { token: fresh }, (error) => (error ? reject(error) : resolve()));
+      ask("auth", 0, "auth", { token: fresh }, (error) => (error ? reject(error) : resolve()));
     });
     lastToken = fresh;
+  }
+
+  /** What fails may go well a moment later: it is tried until the server gives up. */
+  function renew(mine = turn) {
+    if (mine !== turn) return;
+    refreshToken().catch((cause) => {
+      report(new FanwireError("refresh_failed", cause));
+      setTimeout(renew, retryMs, mine);
+    });
   }
 
   function refreshToken(): Promise<void> {
@@ -345,13 +350,13 @@ export function connect(url: string | URL, options: Options = {}): Client {
         const { length } = _text;
         if (state === "closed") throw closed();
         if (pending >= pendingMax || pendingChars + length > pendingCharsMax) {
-          throw new FanwireError("queue_full", "await earlier ones");
+          throw new FanwireError("queue_full", "await some");
         }
         pending += 1;
         pendingChars += length;
         const one: Publish = {
           _text,
-          _timer: setTimeout(() => one._done(new FanwireError("timeout", "it was not sent")), answerMs),
+          _timer: setTimeout(() => one._done(new FanwireError("timeout", "not sent")), answerMs),
           _done(error) {
             clearTimeout(one._timer);
             waiting.delete(one);
@@ -382,7 +387,7 @@ type Listener = (event: any) => void;
 const envelope = (topic: string, data: unknown) => JSON.stringify({ topic, data });
 const closed = () => new FanwireError("closed", "call open()");
 const noToken = () => new FanwireError("no_token", "sign in, then open()");
-const UNKNOWN = "it may have arrived";
+const UNKNOWN = "may be there";
 
 /** Refusals that the same request may not meet again. */
 const TRANSIENT = ["busy", "stopping", "no_answer"];

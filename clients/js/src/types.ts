@@ -113,18 +113,18 @@ export interface Options {
   topicsMax?: number;
   /**
    * Gives the token: asked before every connect, and when the server says that the last one expires. `null`
-   * says that there is none, and ends the client. What it throws is reported, and tried again later.
+   * says that there is none, and ends the client. What it throws is reported, and tried again later. It is
+   * offered as a subprotocol, `fanwire.token.TOKEN`: it has the characters of a JSON Web Token and few others
+   * (RFC 9110, token).
    */
   token?: () => string | null | Promise<string | null>;
-  /** The parameter of the URL's query that carries the token. Default `token`. */
-  tokenParam?: string;
   /** Whether a close code ends the client. Default `isFinal` of `fanwire/codes`, and 4001 without `token`. */
   isFinal?: (code: number, reason: string) => boolean;
   /** Where there is no global one: that of the `ws` package, for instance. */
   WebSocket?: WebSocketConstructor;
 }
 
-export type WebSocketConstructor = new (url: string) => WebSocketLike;
+export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** What the client uses of a WebSocket. */
 export interface WebSocketLike {

@@ -12,6 +12,7 @@ export async function startSmallServer(t, { isGood = () => true, on = {} } = {})
   const server = new WebSocketServer({
     host: "127.0.0.1",
     port: 0,
+    handleProtocols: (offered) => offered.has("fanwire") && "fanwire",
     verifyClient: ({ req }) => isGood(tokenOf(req)),
   });
   await once(server, "listening");
@@ -53,6 +54,11 @@ export async function startSmallServer(t, { isGood = () => true, on = {} } = {})
   };
 }
 
+/** Of the subprotocols, else of the query. */
 function tokenOf(request) {
-  return new URL(request.url, "ws://x").searchParams.get("token");
+  const offered = (request.headers["sec-websocket-protocol"] ?? "").split(/, */);
+  const found = offered.find((name) => name.startsWith(PROTOCOL));
+  return found?.slice(PROTOCOL.length) ?? new URL(request.url, "ws://x").searchParams.get("token");
 }
+
+const PROTOCOL = "fanwire.token.";

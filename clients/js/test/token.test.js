@@ -1,11 +1,63 @@
 /**
- * Tokens: asked for at every connect, renewed in band, expired. Against a small server that speaks as
- * docs/clients.md says; the real server's part is to follow.
+ * Tokens: asked for at every connect, renewed in band, expired. Against the real server; and for what
+ * that one does not do on request, against a small one that speaks as docs/clients.md says.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { startSmallServer } from "./small-server.js";
-import { client, settled, until } from "./support.js";
+import { client, settled, startServer, until } from "./support.js";
+import { startTokens } from "./tokens.js";
+
+test("the real server warns, takes the new token in band, and messages go on", async (t) => {
+  const tokens = await startTokens(t);
+  const server = await startServer(t, ...tokens.settings);
+  let asked = 0;
+  const here = client(t, server.url, { token: () => tokens.make("ada", 3, ++asked) });
+  const seen = [];
+  here.client.subscribe("t", (data) => seen.push(data));
+  for (let round = 1; round <= 3; round++) {
+    await until(() => asked === round, "a token");
+    await here.client.publish("t", round);
+  }
+  await settled(here, "end");
+  assert.deepEqual(seen, [1, 2, 3]);
+  assert.equal(here.states.filter(({ state }) => state === "open").length, 1);
+  assert.deepEqual(here.errors, []);
+});
+
+test("the real server ends with 4001 who has no new token, and takes them back with one", async (t) => {
+  const tokens = await startTokens(t);
+  const server = await startServer(t, ...tokens.settings);
+  let asked = 0;
+  const token = () => {
+    asked += 1;
+    if (asked > 1 && !here.states.some(({ code }) => code === 4001)) throw new Error("sign-in is down");
+    return tokens.make("ada", 3, asked);
+  };
+  const here = client(t, server.url, { token });
+  here.client.subscribe("t", () => {});
+  await until(() => here.subscribed.length === 2, "the subscription after 4001");
+  assert.deepEqual(here.subscribed[1], { topic: "t", again: true });
+  assert.ok(here.errors.length > 1, "it was tried more than once");
+  assert.ok(here.errors.every(({ code }) => code === "refresh_failed"));
+});
+
+test("topics that a new token does not open end, with the real server's words", async (t) => {
+  const tokens = await startTokens(t);
+  const server = await startServer(t, ...tokens.settings);
+  let subscribe = ["open", "secret"];
+  const here = client(t, server.url, { token: () => tokens.make("ada", 60, 0, { subscribe }) });
+  here.client.subscribe("open", () => {});
+  here.client.subscribe("secret", () => {});
+  await until(() => here.subscribed.length === 2, "both topics");
+  subscribe = ["open"];
+  await here.client.refreshToken();
+  await until(() => here.errors.length, "the refusal");
+  assert.deepEqual(
+    here.errors.map(({ code, topic }) => [code, topic]),
+    [["forbidden", "secret"]],
+  );
+});
 
 test("a token is asked for at every connect", async (t) => {
   const server = await startSmallServer(t);
@@ -23,7 +75,7 @@ test("a token is asked for at every connect", async (t) => {
 test("a token that expires is renewed in band, and messages go on", async (t) => {
   const server = await startSmallServer(t);
   let asked = 0;
-  const here = client(t, server.url, { token: () => `token ${++asked}` });
+  const here = client(t, server.url, { token: () => `token-${++asked}` });
   const seen = [];
   here.client.subscribe("t", (data) => seen.push(data));
   await here.client.publish("t", 1);
@@ -33,11 +85,11 @@ test("a token that expires is renewed in band, and messages go on", async (t) =>
   await until(() => server.tokens.length === 2, "the new token");
   await here.client.publish("t", 2);
   await settled(here, "end");
-  assert.deepEqual(server.tokens, ["token 1", "token 2"]);
+  assert.deepEqual(server.tokens, ["token-1", "token-2"]);
   assert.deepEqual(seen, [1, 2]);
   assert.equal(here.states.filter(({ state }) => state === "open").length, 1);
   await here.client.refreshToken();
-  assert.deepEqual(server.tokens.at(-1), "token 3");
+  assert.deepEqual(server.tokens.at(-1), "token-3");
   assert.deepEqual(here.errors, []);
 });
 
