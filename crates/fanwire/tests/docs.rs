@@ -177,6 +177,38 @@ fn tests_that_the_security_policy_names_exist() {
 }
 
 #[test]
+fn what_is_said_to_be_tested_has_its_tests() {
+    let sources = sources();
+    let rows = table_rows(&read("docs/tested.md")).into_iter().filter(|row| row.len() == 3);
+    let mut count = 0;
+    for name in rows.flat_map(|row| quoted(&row[2]).collect::<Vec<_>>()) {
+        let file = name.split(' ').next().unwrap_or(&name);
+        let known = if file.contains('/') {
+            ["", "crates", "crates/fanwire-server/src"]
+                .iter()
+                .any(|folder| root().join(folder).join(file).exists())
+        } else if is_word(&name) {
+            count += 1;
+            sources.iter().any(|(_, source)| defines(source, &name))
+        } else {
+            root().join("clients/js/test").join(file).exists()
+        };
+        assert!(known, "docs/tested.md names {name}, which does not exist");
+    }
+    assert!(count >= 50, "the names are found: {count}");
+}
+
+#[test]
+fn every_document_is_a_page_of_the_book() {
+    let docs = root().join("docs");
+    let summary = read("docs/SUMMARY.md");
+    for file in files_below(&docs, "md") {
+        let name = file.strip_prefix(&docs).expect("it is below").to_string_lossy().into_owned();
+        assert!(name == "SUMMARY.md" || summary.contains(&format!("]({name})")), "SUMMARY.md lacks {name}");
+    }
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let mut documents = ["README.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name)).to_vec();
     documents.extend(files_below(&root().join("docs"), "md"));
