@@ -18,7 +18,9 @@ in_every_world!(a_large_message_is_copied_once_for_all_its_subscribers);
 /// Two clients read all; what they are sent lies in pages that are given back, while those of the others stay
 /// as they are for as long as these do not read.
 fn clients_that_stall_get_what_was_sent_before_much_else(setup: Setup) {
-    let world = World::start(setup, Options::default().queue_size(4).overflow(Overflow::DropNewest));
+    // No pings: who stalls for minutes would be closed as gone, and clients here answer none.
+    let options = Options::default().ping_interval(Duration::ZERO).idle_timeout(Duration::ZERO);
+    let world = World::start(setup, options.queue_size(4).overflow(Overflow::DropNewest));
     let open = |name: &str, count: usize| -> Vec<Client> {
         let mut clients: Vec<_> = (0..count).map(|index| world.client(&format!("{name}{index}"))).collect();
         clients.iter_mut().for_each(|client| client.script_and_wait("sub t"));
