@@ -37,7 +37,7 @@ pub struct Cell {
 /// How much is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scale {
-    /// All of the record; somewhat more than an hour and a half with a dozen servers
+    /// All of the record; an hour and a half with a dozen servers
     Full,
     /// A corner of it, some seconds a server
     Quick,
@@ -129,7 +129,7 @@ fn full() -> Vec<Cell> {
             rounds: Some(9),
             ..Cell::new(
                 "slow 1 % of 200",
-                "slow --subscribers 200 --rate 150 --duration 3.5 --warm-up 0.5",
+                "slow --subscribers 200 --rate 150 --duration 2.5 --warm-up 0.5",
                 "p99",
                 &["p99_before", "p99_ratio", "publishes", "server_cpu_per_frame", "slow_closed", "lost"],
             )
@@ -140,13 +140,13 @@ fn full() -> Vec<Cell> {
             CPU,
             &["p50", "p99", "delivered_per_s"],
         ),
-        capacity("capacity 1000 x 128 B", 1000, 50, "p99<10ms"),
+        // One message to all of them takes server and client some 10 ms, so 10 ms of p99 decide nothing.
+        capacity("capacity 1000 x 128 B", 1000, 50, "p99<25ms"),
         Cell {
             is_batched: true,
             rounds: Some(3),
-            ..capacity("capacity 1000 x 128 B, gathered for 1 ms", 1000, 50, "p99<10ms")
+            ..capacity("capacity 1000 x 128 B, gathered for 1 ms", 1000, 50, "p99<25ms")
         },
-        Cell { rounds: Some(3), ..capacity("saturation 1000 x 128 B", 1000, 50, "p99<100ms") },
         Cell {
             rounds: Some(2),
             sets_rate: true,
@@ -234,7 +234,7 @@ mod tests {
         let mut names: Vec<_> = cells.iter().map(|cell| &cell.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), cells.len()), (23, 23));
+        assert_eq!((names.len(), cells.len()), (22, 22));
         let place = |is: fn(&Cell) -> bool| cells.iter().position(is).unwrap();
         let (source, user) = (place(|cell| cell.sets_rate), place(|cell| cell.is_at_rate));
         assert!(source < user && cells[source].main == "capacity");

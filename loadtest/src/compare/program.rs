@@ -13,7 +13,7 @@ use sha1::{Digest as _, Sha1};
 /// A file that a server consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Program {
-    /// As it was asked for.
+    /// From `root`, where it lies below that.
     pub path: String,
     /// Its length.
     pub bytes: u64,
@@ -34,7 +34,7 @@ impl Program {
         let content = if about.len() <= BYTES_MAX { fs::read(&file).ok() } else { None };
         let since_1970 = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         Some(Self {
-            path: path.display().to_string(),
+            path: path.strip_prefix(root).unwrap_or(path).display().to_string(),
             bytes: about.len(),
             sha1: content.as_deref().map(sha1),
             modified_s: about.modified().ok().and_then(since_1970).map(|time| time.as_secs()),
@@ -76,7 +76,8 @@ mod tests {
     fn a_file_is_known_by_its_content() {
         let path = std::env::temp_dir().join(format!("loadtest-program-{}", std::process::id()));
         fs::write(&path, b"rustc version \0.. rustc version 1.99.0 (abc 2026-01-01)\0more").unwrap();
-        let program = Program::read(Path::new("/"), &path).unwrap();
+        let program = Program::read(&std::env::temp_dir(), &path).unwrap();
+        assert_eq!(Path::new(&program.path), path.file_name().unwrap());
         assert_eq!((program.bytes, program.rustc.as_deref()), (60, Some("1.99.0 (abc 2026-01-01)")));
         fs::write(&path, b"abc").unwrap();
         let program = Program::read(Path::new("/"), &path).unwrap();
