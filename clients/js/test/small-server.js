@@ -54,11 +54,11 @@ export async function startSmallServer(t, { isGood = () => true, on = {} } = {})
   };
 }
 
-/** Of the subprotocols, else of the query. */
+/** Of the subprotocols. */
 function tokenOf(request) {
   const offered = (request.headers["sec-websocket-protocol"] ?? "").split(/, */);
   const found = offered.find((name) => name.startsWith(PROTOCOL));
-  return found?.slice(PROTOCOL.length) ?? new URL(request.url, "ws://x").searchParams.get("token");
+  return found?.slice(PROTOCOL.length);
 }
 
 const PROTOCOL = "fanwire.token.";
