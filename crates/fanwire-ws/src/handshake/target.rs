@@ -29,6 +29,10 @@ impl<'a> Target<'a> {
 /// The authority, if the target has one, and what follows it: clients of proxies send the absolute form, and
 /// servers must take it (RFC 7230 s5.3.2).
 fn split_authority(target: &str) -> (Option<&str>, &str) {
+    // Nearly all of them are, and need no search.
+    if target.starts_with('/') {
+        return (None, target);
+    }
     let Some((scheme, after)) = target.split_once("://") else { return (None, target) };
     // A `://` elsewhere is part of a path or of a query, and must not hide what stands before it.
     if !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
