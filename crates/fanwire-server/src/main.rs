@@ -77,7 +77,12 @@ fn main() -> ExitCode {
         }
         Some(Task::Config(ConfigTask::Print)) => say(settings::printed(&settings).as_bytes()),
         Some(Task::Config(ConfigTask::Check)) => match reload::check(&settings) {
-            Ok(()) => say(b"the settings are in order\n"),
+            Ok(()) => {
+                for idle in settings::idle(&settings) {
+                    let _ = writeln!(io::stderr(), "warning: {idle}");
+                }
+                say(b"the settings are in order\n")
+            }
             Err(wrong) => fail(&wrong, 2),
         },
     }
@@ -104,6 +109,7 @@ fn serve(line: Vec<OsString>, mut settings: Settings, logs: Logs) -> Result<Exit
     metrics::started();
     // Before there are threads: it takes variables out of the environment.
     let places = places::take(&mut settings.args).map_err(Failure::Settings)?;
+    settings::idle(&settings).for_each(|idle| tracing::warn!("{idle}"));
     let signals = Signals::new().map_err(|error| Failure::Start(format!("cannot catch signals: {error}")))?;
     let args = settings.args.clone();
     args.check_exposure().map_err(Failure::Settings)?;

@@ -15,7 +15,7 @@ use crate::{
     live::Live,
     logs::Logs,
     rules::Rules,
-    settings::{Row, Settings, Source, Trouble},
+    settings::{self, Row, Settings, Source, Trouble},
 };
 
 /// All that is needed to do it again.
@@ -69,6 +69,7 @@ impl Reload {
             );
         }
         self.caller.start_for(&rules.gate)?;
+        settings::idle(&new).for_each(|idle| tracing::warn!("{idle}"));
         self.rules.replace(rules);
         self.logs.set(&new.args.log);
         let mut changed = 0;

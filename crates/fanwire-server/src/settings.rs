@@ -9,6 +9,7 @@
 //! underscores, a variable is the key in capitals behind `FANWIRE_`, and a value is parsed as the flag's.
 
 mod file;
+mod idle;
 mod print;
 
 use std::{
@@ -26,6 +27,7 @@ use clap::{
 
 use crate::args::Args;
 
+pub(crate) use idle::idle;
 pub(crate) use print::printed;
 
 /// The arguments in force, and where each comes from.

@@ -163,3 +163,37 @@ fn the_documented_table_is_that_of_the_code() {
         assert!(keys.contains(key), "{key}");
     }
 }
+
+#[test]
+fn what_nothing_looks_at_is_told_with_what_would_change_that() {
+    let told = |flags: &[&str]| idle(&read(flags, &[], None).unwrap()).collect::<Vec<_>>().join("\n");
+    let (jwt, webhook) = ("--auth=jwt", "--auth=webhook");
+    for (flags, key, needed) in [
+        (&["--proxy-from=::1"][..], "proxy_from", "set listen_proxy"),
+        (&["--socket-mode=600"], "socket_mode", "unix:/PATH"),
+        (&["--api-token-file=/f"], "api_token_file", "set api_listen"),
+        (&["--auth-key-file=/f"], "auth_key_file", "jwt"),
+        (&[webhook, "--auth-issuer=i"], "auth_issuer", "jwt"),
+        (&["--auth-warning=1s"], "auth_warning", "jwt or webhook"),
+        (&[jwt, "--auth-webhook-timeout=1s"], "auth_webhook_timeout", "set auth to webhook"),
+        (
+            &[webhook, "--auth-webhook-cache-entries=1"],
+            "auth_webhook_cache_entries",
+            "set auth_webhook_cache ",
+        ),
+    ] {
+        let told = told(flags);
+        assert!(told.starts_with(&format!("{key} (--")) && told.contains(needed), "{flags:?}: {told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+    for used in [
+        &["--proxy-from=::1", "--listen-proxy=127.0.0.1:1"][..],
+        &["--socket-mode=600", "--listen-proxy=unix:/s"],
+        &["--api-token-file=/f", "--api-listen=127.0.0.1:1"],
+        &[jwt, "--auth-key-file=/f", "--auth-warning=1s", "--auth-leeway=1s"],
+        &[webhook, "--auth-webhook-cache=1s", "--auth-webhook-cache-entries=1", "--auth-warning=1s"],
+        &[],
+    ] {
+        assert_eq!(told(used), "", "{used:?}");
+    }
+}
