@@ -2,7 +2,7 @@
 //!
 //! In      an address of its own, requests in JSON
 //! Out     what the engine says, as JSON; metrics; health
-//! Bounds  one thread; `CONNECTIONS_MAX` connections, `BODY_BYTES_MAX` each; every wait ends
+//! Bounds  one thread; `CONNECTIONS_MAX` connections, `BODIES_BYTES_MAX` for what they send; every wait ends
 //! Source  docs/http-api.md, openapi.json
 
 mod access;
@@ -103,6 +103,7 @@ impl Bound {
             ending,
             started: Instant::now(),
             requests: Requests::new(),
+            room: body::Room::new(),
         };
         let router = routes::router(Arc::new(state));
         let (stop, stopped) = oneshot::channel();
@@ -133,6 +134,7 @@ struct State {
     ending: Ending,
     started: Instant,
     requests: Requests,
+    room: body::Room,
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!
 //! In      a request
 //! Out     its bytes and the fields of its JSON, or what is wrong with them
-//! Bounds  `BODY_BYTES_MAX`, within `BODY_TIME_MAX`
+//! Bounds  `BODY_BYTES_MAX`, within `BODY_TIME_MAX`; `BODIES_BYTES_MAX` for all that are there at a time
 //! Source  RFC 8259; RFC 9110 section 8.3
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     body::{Bytes, to_bytes},
@@ -14,14 +14,53 @@ use axum::{
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 
 use super::problem::Problem;
 
-/// Reads a body of one of these media types.
+/// Room for the bodies of all requests that are under way.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_BYTES_MAX / UNIT_BYTES)))
+    }
+
+    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let units = bytes.div_ceil(UNIT_BYTES);
+        let taken = self.0.clone().acquire_many_owned(units.try_into().expect("few units")).await;
+        taken.expect("nobody closes it")
+    }
+}
+
+/// A body, in its room.
+#[derive(Debug)]
+pub(super) struct Body {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a body of one of these media types, once there is room for it.
 ///
 /// A page of another origin cannot send these without being asked first, and nobody is told that it may: so no page can
 /// publish here behind its user's back.
-pub(super) async fn read(request: Request, types: &'static [&'static str]) -> Result<Bytes, Problem> {
+pub(super) async fn read(
+    room: &Room,
+    request: Request,
+    types: &'static [&'static str],
+) -> Result<Body, Problem> {
     let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = given.map(|given| given.split(';').next().unwrap_or_default().trim());
     if !essence.is_some_and(|given| types.iter().any(|known| given.eq_ignore_ascii_case(known))) {
@@ -29,17 +68,19 @@ pub(super) async fn read(request: Request, types: &'static [&'static str]) -> Re
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    // Who does not say how long it will be may send the longest.
+    let length = declared.and_then(|length| length.parse().ok()).unwrap_or(BODY_BYTES_MAX);
     let too_large = || {
         let error = format!("the body has more than {BODY_BYTES_MAX} bytes: split it");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error)
     };
-    if declared.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > BODY_BYTES_MAX)
-    {
+    if length > BODY_BYTES_MAX {
         return Err(too_large());
     }
-    let body = to_bytes(request.into_body(), BODY_BYTES_MAX);
-    match tokio::time::timeout(BODY_TIME_MAX, body).await {
-        Ok(Ok(body)) => Ok(body),
+    let end = Instant::now() + BODY_TIME_MAX;
+    let room = timeout_at(end, room.take(length)).await.map_err(|_| Problem::full())?;
+    match timeout_at(end, to_bytes(request.into_body(), BODY_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(Body { bytes, _room: room }),
         // Whoever has gone does not read what we say of it.
         Ok(Err(_)) => Err(too_large()),
         Err(_) => {
@@ -90,6 +131,13 @@ pub(super) const JSON: &[&str] = &["application/json"];
 /// All that one request may bring.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
 
+/// Those of more requests wait, in their sockets.
+pub(super) const BODIES_BYTES_MAX: usize = 64 << 20;
+
+/// What room is counted in.
+const UNIT_BYTES: usize = 1 << 10;
+
+/// For room and body together.
 const BODY_TIME_MAX: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
@@ -101,11 +149,11 @@ mod tests {
     };
 
     use axum::{
-        body::{Body, HttpBody},
+        body::{self, HttpBody},
         response::IntoResponse as _,
     };
     use hyper::body::Frame;
-    use tokio::{runtime, time::Instant};
+    use tokio::runtime;
 
     use super::*;
 
@@ -124,16 +172,42 @@ mod tests {
         }
     }
 
+    fn request(body: body::Body) -> Request {
+        let request = Request::post("/api/publish").header(header::CONTENT_TYPE, "application/json");
+        request.body(body).unwrap()
+    }
+
+    /// The clock goes on by itself as soon as everybody waits for it.
+    fn run<F: Future>(work: F) -> F::Output {
+        let builder = &mut runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap().block_on(work)
+    }
+
     #[test]
     fn a_body_that_does_not_come_is_given_up_in_time() {
-        let runtime =
-            runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let started = Instant::now();
-            let request = Request::post("/api/publish").header(header::CONTENT_TYPE, "application/json");
-            let problem = read(request.body(Body::new(Endless)).unwrap(), JSON).await.unwrap_err();
+        run(async {
+            let (started, room) = (Instant::now(), Room::new());
+            let problem = read(&room, request(body::Body::new(Endless)), JSON).await.unwrap_err();
             let status = problem.into_response().status();
             assert_eq!((status, started.elapsed().as_secs()), (StatusCode::REQUEST_TIMEOUT, 20));
+        });
+    }
+
+    #[test]
+    fn bodies_that_are_there_leave_no_room_for_more_until_they_go() {
+        run(async {
+            let room = Room::new();
+            // Their length is not declared, so each may have the greatest.
+            let mut held = Vec::new();
+            for _ in 0..BODIES_BYTES_MAX / BODY_BYTES_MAX {
+                held.push(read(&room, request(body::Body::from("{}")), JSON).await.unwrap());
+            }
+            let started = Instant::now();
+            let problem = read(&room, request(body::Body::from("{}")), JSON).await.unwrap_err();
+            let status = problem.into_response().status();
+            assert_eq!((status, started.elapsed().as_secs()), (StatusCode::TOO_MANY_REQUESTS, 20));
+            held.pop();
+            assert_eq!(&*read(&room, request(body::Body::from("{}")), JSON).await.unwrap(), b"{}");
         });
     }
 

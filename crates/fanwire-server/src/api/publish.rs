@@ -27,7 +27,7 @@ use super::{
 use crate::app::reserved;
 
 pub(super) async fn publish(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, JSON).await?;
+    let body = body::read(&state.room, request, JSON).await?;
     let message = Message::read(&body, &state)?;
     message.publish(&state)?;
     let subscribers = state.publisher.subscriber_count(&message.topic);
@@ -35,34 +35,42 @@ pub(super) async fn publish(state: Of<Arc<State>>, request: Request) -> Result<R
 }
 
 pub(super) async fn broadcast(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, JSON).await?;
+    let body = body::read(&state.room, request, JSON).await?;
     let Message { topic, data } = Message::read(&body, &state)?;
     let sent = state.publisher.broadcast(&topic, data);
     sent.map_err(|error| Problem::of_publish(error, state.limits))?;
     Ok(json(StatusCode::OK, &json!({ "sessions": state.publisher.session_count() })))
 }
 
-/// Publishes one message per line. All lines are read before the first is published.
+/// Publishes one message per line. All lines are checked before the first is published, and read again then: a list of
+/// them could be longer than their text.
 pub(super) async fn batch(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, LINES).await?;
-    let lines = body.split(|byte| *byte == b'\n').enumerate();
-    let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    let mut messages = Vec::new();
-    for (index, line) in filled {
-        let number = index + 1;
-        messages.push((number, Message::read(line, &state).map_err(|problem| problem.at_line(number))?));
-        if messages.len() % LINES_PER_TURN == 0 {
+    let body = body::read(&state.room, request, LINES).await?;
+    for (number, line) in lines(&body) {
+        Message::read(line, &state).map_err(|problem| problem.at_line(number))?;
+        if number % LINES_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
     }
-    for (accepted, (number, message)) in messages.iter().enumerate() {
-        let published = wait_and_publish(&state, message).await;
-        published.map_err(|problem| problem.at_line(*number).after(accepted))?;
-        if accepted % LINES_PER_TURN == 0 {
+    let mut accepted = 0;
+    for (number, line) in lines(&body) {
+        let published = match Message::read(line, &state) {
+            Ok(message) => wait_and_publish(&state, &message).await,
+            Err(problem) => Err(problem),
+        };
+        published.map_err(|problem| problem.at_line(number).after(accepted))?;
+        accepted += 1;
+        if number % LINES_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
     }
-    Ok(json(StatusCode::OK, &json!({ "accepted": messages.len() })))
+    Ok(json(StatusCode::OK, &json!({ "accepted": accepted })))
+}
+
+/// The lines with something in them, each with its number from 1 on.
+fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let numbered = (1..).zip(body.split(|byte| *byte == b'\n'));
+    numbered.filter(|(_, line)| !line.trim_ascii().is_empty())
 }
 
 /// Publishes a message as soon as there is room for it.

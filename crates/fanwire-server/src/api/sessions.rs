@@ -31,7 +31,7 @@ use super::{
 use crate::visitor::Visitor;
 
 pub(super) async fn disconnect(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, JSON).await?;
+    let body = body::read(&state.room, request, JSON).await?;
     let Disconnect { session, user, code, reason } = body::object(&body)?;
     let who = Who::read(session, user)?;
     let code = body::number("code", code)?.map_or(Ok(NORMAL), code_of)?;
@@ -48,7 +48,7 @@ pub(super) async fn disconnect(state: Of<Arc<State>>, request: Request) -> Resul
 }
 
 pub(super) async fn unsubscribe(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, JSON).await?;
+    let body = body::read(&state.room, request, JSON).await?;
     let Unsubscribe { session, user, topic } = body::object(&body)?;
     let who = Who::read(session, user)?;
     let topic =
