@@ -119,6 +119,7 @@ const FILES: &[File] = &[
     file!("figures.js", "text/javascript; charset=utf-8"),
     file!("history.js", "text/javascript; charset=utf-8"),
     file!("overview.js", "text/javascript; charset=utf-8"),
+    file!("pages.js", "text/javascript; charset=utf-8"),
     file!("poll.js", "text/javascript; charset=utf-8"),
     file!("reasons.js", "text/javascript; charset=utf-8"),
     file!("sessions.js", "text/javascript; charset=utf-8"),

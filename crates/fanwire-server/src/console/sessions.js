@@ -5,64 +5,36 @@
  * Out     a page of a table; POST /api/disconnect once it is confirmed
  * Bounds  the rows that are asked for, at most 500
  */
-import { get } from "./api.js";
 import { confirmDisconnect, showSession } from "./dialogs.js";
 import { at, emptyRow, keyed, make, rowHead, write } from "./dom.js";
 import { bytes, whole } from "./figures.js";
+import { Pages } from "./pages.js";
 
 export class Sessions {
-  #befores = [];
-  #after = "";
-  #next = null;
-  #asked = 0;
+  #pages;
   #failed;
 
   /** `failed` is told of what goes wrong. */
   constructor(failed) {
     this.#failed = failed;
-    at("session-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#first();
-    });
-    at("session-limit").addEventListener("change", () => this.#first());
-    at("session-next").addEventListener("click", () => {
-      this.#befores.push(this.#after);
-      this.#after = this.#next;
-      this.refresh();
-    });
-    at("session-back").addEventListener("click", () => {
-      this.#after = this.#befores.pop() ?? "";
-      this.refresh();
+    this.#pages = new Pages("session", {
+      path: "api/sessions",
+      choices: ["session-limit"],
+      query: () => ({
+        user: at("session-user").value,
+        topic: at("session-topic").value,
+        limit: at("session-limit").value,
+      }),
+      show: (answer) => this.#show(answer),
+      failed,
     });
   }
 
-  #first() {
-    this.#befores = [];
-    this.#after = "";
-    return this.refresh();
-  }
-
-  async refresh() {
-    const asked = ++this.#asked;
-    const query = {
-      user: at("session-user").value,
-      topic: at("session-topic").value,
-      limit: at("session-limit").value,
-      after: this.#after,
-    };
-    try {
-      const answer = await get("api/sessions", query);
-      // An answer that was overtaken is nobody's.
-      if (asked === this.#asked) this.#show(answer);
-    } catch (error) {
-      this.#failed(error, at("session-note"));
-    }
+  refresh() {
+    return this.#pages.refresh();
   }
 
   #show({ sessions, next }) {
-    this.#next = next;
-    at("session-next").disabled = next === null;
-    at("session-back").disabled = this.#befores.length === 0;
     const more = next === null ? "" : "; there may be more on the next page";
     write(
       at("session-note"),
