@@ -26,11 +26,14 @@
 //! # }
 //! ```
 //! Serve it with `axum::serve` on tokio's `TcpListener` or `UnixListener`. A state of more than an
-//! [`Adopter`] derives axum's `FromRef`.
+//! [`Adopter`] derives axum's `FromRef`. Where `check_origin` looks at the peer, serve with
+//! `into_make_service_with_connect_info::<SocketAddr>()`; without it, the peer there is `0.0.0.0:0`.
 
-use axum_core::{
+use std::net::SocketAddr;
+
+use ::axum::{
     body::Body,
-    extract::{FromRef, FromRequestParts},
+    extract::{ConnectInfo, FromRef, FromRequestParts},
     response::{IntoResponse, Response},
 };
 use fanwire::Adopter;
@@ -85,8 +88,8 @@ where
         parts: &mut ::hyper::http::request::Parts,
         state: &S,
     ) -> Result<Self, Refused> {
-        let adopter = Adopter::from_ref(state);
-        hyper::Upgrade::from_parts(parts, &adopter, None).map(Self)
+        let peer = parts.extensions.get().map(|ConnectInfo::<SocketAddr>(peer)| *peer);
+        hyper::Upgrade::from_parts(parts, &Adopter::from_ref(state), peer).map(Self)
     }
 }
 

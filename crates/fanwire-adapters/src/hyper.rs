@@ -261,7 +261,12 @@ fn socket_of(upgraded: Upgraded) -> Result<Socket, Upgraded> {
 /// Says 1011 by whatever is around the socket.
 async fn close(mut upgraded: Upgraded) -> io::Result<()> {
     let mut frame = Vec::new();
-    encode_close(&mut frame, None, CloseCode::INTERNAL_ERROR, "this server cannot serve WebSockets over TLS");
+    encode_close(
+        &mut frame,
+        None,
+        CloseCode::INTERNAL_ERROR,
+        "this server can serve WebSockets on plain sockets only",
+    );
     let mut rest = &*frame;
     while !rest.is_empty() {
         let count = poll_fn(|context| Pin::new(&mut upgraded).poll_write(context, rest)).await?;

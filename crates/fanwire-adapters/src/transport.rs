@@ -12,7 +12,24 @@ use fanwire::Adopter;
 use crate::AdoptError;
 
 /// A stream of an async runtime whose socket can leave it: `TcpStream` and `UnixStream` of tokio, monoio and
-/// tokio-uring. What has TLS or anything else around its socket is none.
+/// tokio-uring.
+#[cfg_attr(
+    feature = "tokio",
+    doc = r"
+```
+fn hand_over(adopter: &fanwire::Adopter<()>, stream: tokio::net::TcpStream) {
+    fanwire_adapters::adopt(adopter, stream, (), Vec::new()).unwrap();
+}
+```
+What has TLS or anything else around its socket is none, which the compiler says with what to do instead:
+```compile_fail,E0277
+# use tokio_rustls::server::TlsStream;
+fn hand_over(adopter: &fanwire::Adopter<()>, stream: TlsStream<tokio::net::TcpStream>) {
+    fanwire_adapters::adopt(adopter, stream, (), Vec::new()).unwrap();
+}
+```
+"
+)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no plain socket that Fanwire can adopt",
     note = "the TcpStream and UnixStream of tokio, monoio and tokio-uring are, behind features of that name",

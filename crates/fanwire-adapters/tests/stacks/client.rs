@@ -8,16 +8,24 @@ use std::{
 
 use fanwire_ws::{ClientRequest, Opcode, encode_frame};
 use tungstenite::{
-    Message, WebSocket, client::IntoClientRequest, handshake::client::Response as Accepted,
-    http::HeaderValue, protocol::Role,
+    Message, WebSocket,
+    client::IntoClientRequest,
+    handshake::client::{Request, Response as Accepted},
+    http::HeaderValue,
+    protocol::Role,
 };
 
-use crate::{PATIENCE, servers::Address};
+use crate::{
+    PATIENCE,
+    servers::Address,
+    tls::{self, Secured},
+};
 
 /// A stream to a server, whichever way.
 pub enum Wire {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Secured>),
 }
 
 impl Address {
@@ -36,6 +44,11 @@ impl Address {
             }
         }
     }
+
+    pub fn connect_with_tls(&self) -> Wire {
+        let Self::Tcp(address) = self else { panic!("TLS is over TCP here") };
+        Wire::Tls(Box::new(tls::connect(*address)))
+    }
 }
 
 impl Read for Wire {
@@ -44,6 +57,7 @@ impl Read for Wire {
             let outcome = match self {
                 Self::Tcp(stream) => stream.read(bytes),
                 Self::Unix(stream) => stream.read(bytes),
+                Self::Tls(stream) => stream.read(bytes),
             };
             // The rings of this process interrupt calls that have a time limit.
             match outcome {
@@ -59,11 +73,15 @@ impl Write for Wire {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(stream) => stream.flush(),
+        }
     }
 }
 
@@ -89,8 +107,19 @@ pub fn connect_with(
     for (name, value) in headers {
         request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
     }
-    let (socket, response) = tungstenite::client(request, address.connect())
-        .unwrap_or_else(|error| panic!("{target} is refused: {error}"));
+    open(request, address.connect())
+}
+
+/// The same with TLS around the socket.
+pub fn connect_with_tls(address: &Address, target: &str) -> Client {
+    let request = format!("ws://localhost{target}").into_client_request().unwrap();
+    open(request, address.connect_with_tls()).0
+}
+
+fn open(request: Request, wire: Wire) -> (Client, Accepted) {
+    let target = request.uri().clone();
+    let (socket, response) =
+        tungstenite::client(request, wire).unwrap_or_else(|error| panic!("{target} is refused: {error}"));
     (Client(socket), response)
 }
 

@@ -9,6 +9,7 @@
 mod client;
 mod examples;
 mod servers;
+mod tls;
 
 use std::{
     io::Write,
@@ -18,7 +19,7 @@ use std::{
 use fanwire::{DriverChoice, Handler, Message, Options, Running, Server, Session};
 
 use self::{
-    client::{Response, connect, masked, raw_session, request_with},
+    client::{Response, connect, connect_with_tls, masked, raw_session, request_with},
     servers::{Address, Serving, Stack},
 };
 
@@ -125,6 +126,7 @@ on_every_stack!(
     a_drain_closes_sessions_and_refuses_requests,
     nothing_stays_behind,
     what_is_no_plain_socket_is_refused,
+    the_check_of_origins_sees_who_asks,
 );
 
 fn a_request_becomes_a_session(setup: Setup) {
@@ -247,11 +249,19 @@ fn what_is_no_plain_socket_is_refused(setup: Setup) {
         assert!(failure.contains("400") && failure.contains("TLS"), "{failure}");
         return;
     }
-    let wrapped = servers::serve_wrapped(setup.stack, &world.running);
-    let (client, _) = connect(&wrapped.address, "/ws?name=ada", &[]);
+    let secured = servers::serve_with_tls(setup.stack, &world.running);
+    let client = connect_with_tls(&secured.address, "/ws?name=ada");
     assert_eq!(client.hear_close(), 1011);
-    let failure = wrapped.failure();
+    let failure = secured.failure();
     assert!(failure.contains("end TLS in a proxy"), "{failure}");
-    world.until("its place is free again", |_| wrapped.tasks() == 0);
+    world.until("its place is free again", |_| secured.tasks() == 0);
     assert_eq!(world.running.stats().total.connections_adopted, 0);
+}
+
+fn the_check_of_origins_sees_who_asks(setup: Setup) {
+    let options = Options::default().check_origin(|request| request.peer().ip().is_loopback());
+    let world = World::start(setup, options);
+    let status = world.request(&request_with("/ws?name=ada", &[])).status;
+    // A Unix socket's peer has no address.
+    assert_eq!(status, if setup.over_unix { 403 } else { 101 });
 }

@@ -4,13 +4,11 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Poll},
     thread,
 };
 
@@ -30,7 +28,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, tls::TlsListener};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
@@ -106,12 +104,12 @@ pub fn serve(stack: Stack, over_unix: bool, running: &Running<String>) -> Servin
     start(stack, over_unix, false, running)
 }
 
-/// With something around each socket, as TLS would be.
-pub fn serve_wrapped(stack: Stack, running: &Running<String>) -> Serving {
+/// With TLS around each socket.
+pub fn serve_with_tls(stack: Stack, running: &Running<String>) -> Serving {
     start(stack, false, true, running)
 }
 
-fn start(stack: Stack, over_unix: bool, wrapped: bool, running: &Running<String>) -> Serving {
+fn start(stack: Stack, over_unix: bool, has_tls: bool, running: &Running<String>) -> Serving {
     let (listener, address) = listen(over_unix);
     let (failures, failed) = mpsc::channel();
     let tasks = Arc::<AtomicUsize>::default();
@@ -138,7 +136,7 @@ fn start(stack: Stack, over_unix: bool, wrapped: bool, running: &Running<String>
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             sender.send(Some(runtime.handle().clone())).unwrap();
-            runtime.block_on(on_tokio(stack, wrapped, listener, program));
+            runtime.block_on(on_tokio(stack, has_tls, listener, program));
         }
     });
     let tasks: Box<dyn Fn() -> usize> = match handle.recv().unwrap() {
@@ -242,23 +240,22 @@ async fn on_tokio_uring(listener: Listener, program: Program) {
 
 // --- on tokio ---
 
-async fn on_tokio(stack: Stack, wrapped: bool, listener: Listener, program: Program) {
+async fn on_tokio(stack: Stack, has_tls: bool, listener: Listener, program: Program) {
     match listener {
         Listener::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            match (stack, wrapped) {
-                (Stack::Axum, false) => return axum::serve(listener, router(program)).await.unwrap(),
-                (Stack::Axum, true) => {
-                    return axum::serve(WrappedListener(listener), router(program)).await.unwrap();
-                }
-                _ => {}
+            if has_tls {
+                return on_tls(stack, TlsListener::new(listener), program).await;
+            }
+            if stack == Stack::Axum {
+                let service = router(program).into_make_service_with_connect_info::<SocketAddr>();
+                return axum::serve(listener, service).await.unwrap();
             }
             loop {
                 let (stream, peer) = listener.accept().await.unwrap();
-                match (stack, wrapped) {
-                    (Stack::Tokio, _) => drop(tokio::spawn(program.clone().serve(stream, Some(peer)))),
-                    (_, false) => serve_hyper(stack, TokioIo::new(stream), program.clone()),
-                    (_, true) => serve_hyper(stack, TokioIo::new(Wrapped(stream)), program.clone()),
+                match stack {
+                    Stack::Tokio => drop(tokio::spawn(program.clone().serve(stream, Some(peer)))),
+                    _ => serve_hyper(stack, TokioIo::new(stream), Some(peer), program.clone()),
                 }
             }
         }
@@ -271,15 +268,30 @@ async fn on_tokio(stack: Stack, wrapped: bool, listener: Listener, program: Prog
                 let (stream, _) = listener.accept().await.unwrap();
                 match stack {
                     Stack::Tokio => drop(tokio::spawn(program.clone().serve(stream, None))),
-                    _ => serve_hyper(stack, TokioIo::new(stream), program.clone()),
+                    _ => serve_hyper(stack, TokioIo::new(stream), None, program.clone()),
                 }
             }
         }
     }
 }
 
-fn serve_hyper(stack: Stack, io: impl Read + Write + Unpin + Send + 'static, program: Program) {
-    let service = service_fn(move |request| answer(request, program.clone()));
+async fn on_tls(stack: Stack, mut listener: TlsListener, program: Program) {
+    if stack == Stack::Axum {
+        return axum::serve(listener, router(program)).await.unwrap();
+    }
+    loop {
+        let (stream, peer) = axum::serve::Listener::accept(&mut listener).await;
+        serve_hyper(stack, TokioIo::new(stream), Some(peer), program.clone());
+    }
+}
+
+fn serve_hyper(
+    stack: Stack,
+    io: impl Read + Write + Unpin + Send + 'static,
+    peer: Option<SocketAddr>,
+    program: Program,
+) {
+    let service = service_fn(move |request| answer(request, peer, program.clone()));
     tokio::spawn(async move {
         // How a connection ends that was not upgraded is of no interest here.
         if stack == Stack::Hyper {
@@ -294,6 +306,7 @@ fn serve_hyper(stack: Stack, io: impl Read + Write + Unpin + Send + 'static, pro
 
 async fn answer(
     mut request: Request<hyper::body::Incoming>,
+    peer: Option<SocketAddr>,
     program: Program,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let plain = |status, text: &'static str| {
@@ -309,7 +322,7 @@ async fn answer(
         }
         _ => return Ok(plain(StatusCode::NOT_FOUND, "not here\n")),
     }
-    let upgrade = match Upgrade::new(&mut request, &program.adopter, None) {
+    let upgrade = match Upgrade::new(&mut request, &program.adopter, peer) {
         Ok(upgrade) => upgrade,
         Err(refused) => return Ok(refused.into_response()),
     };
@@ -350,51 +363,4 @@ async fn ws(
     };
     let failures = program.failures;
     upgrade.on_failure(move |error| drop(failures.send(error.to_string()))).protocol("chat.v1").adopt(name)
-}
-
-/// Something around a socket.
-struct Wrapped(tokio::net::TcpStream);
-
-impl tokio::io::AsyncRead for Wrapped {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, bytes)
-    }
-}
-
-impl tokio::io::AsyncWrite for Wrapped {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
-    }
-}
-
-struct WrappedListener(tokio::net::TcpListener);
-
-impl axum::serve::Listener for WrappedListener {
-    type Io = Wrapped;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Wrapped, SocketAddr) {
-        let (stream, peer) = self.0.accept().await.unwrap();
-        (Wrapped(stream), peer)
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
 }
