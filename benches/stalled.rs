@@ -1,7 +1,9 @@
 //! Stalled subscribers: the memory of what waits in their sockets, with shared pages and with a copy each.
 //!
 //! In      `cargo bench --bench stalled -- [--quick] [--rounds N]`
-//! Out     per message length and server: bytes in the sockets, and the kernel's memory for them, each
+//! Out     per message length and server: bytes in the sockets, and the kernel's memory for them, each; exit status 1 if
+//!         shared pages of 16 KiB and more take above `SHARED_KB_MAX` of it, with so many that other programs' memory
+//!         does not count
 //! Bounds  256 KiB published to each of 2,000 connections that nobody reads, a second or two per line;
 //!         without `--bench` nothing is measured
 //! Source  A B A B: interleaved rounds. Counted is the memory that is neither free nor of processes nor a cache of
@@ -62,6 +64,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         "{:>8} {:<22} {:>16} {:>16} {:>16}",
         "message", "server", "in sockets, KB", "kernel, KB", "server PSS, KB"
     );
+    let mut wrong = Vec::new();
     for payload_bytes in PAYLOADS {
         let mut samples = SERVERS.map(|_| Vec::new());
         for _ in 0..rounds {
@@ -74,9 +77,13 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
                 [|one: &Sample| one.queued, |one: &Sample| one.kernel, |one: &Sample| one.pss]
                     .map(|of: fn(&Sample) -> f64| median(samples.iter().map(of).collect()));
             println!("{payload_bytes:>8} {name:<22} {queued:>16.1} {kernel:>16.1} {pss:>16.1}");
+            let is_shared = !name.ends_with("copies");
+            if is_shared && arguments.scale == Scale::Full && kernel > SHARED_KB_MAX {
+                wrong.push(format!("{name}, {payload_bytes} bytes: {kernel:.1} KB, above {SHARED_KB_MAX}"));
+            }
         }
     }
-    Ok(())
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ").into()) }
 }
 
 /// Per subscriber, in KB of 1,000 bytes.
@@ -189,6 +196,9 @@ const SERVERS: [(&str, &[&str]); 4] = [
 ];
 
 const PAYLOADS: [usize; 3] = [65_536, 16_384, 1_024];
+
+/// What a subscriber's part of 256 KiB may take of the kernel's memory, in KB.
+const SHARED_KB_MAX: f64 = 32.0;
 
 /// Published to each subscriber.
 const TOTAL: usize = 256 << 10;

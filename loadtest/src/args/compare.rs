@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::numbers::rate_above_0;
 use crate::{compare::cells::Scale, measure::affinity::CpuList};
 
 /// Measures servers beside each other, in rounds: A B C, then C B A, each pinned to one core and the client to others.
@@ -54,7 +55,7 @@ pub struct Compare {
 
     /// Publishes per second of the latency cell [default: 70 % of the least
     /// server's saturation, measured before it]
-    #[arg(long)]
+    #[arg(long, value_parser = rate_above_0)]
     pub latency_rate: Option<f64>,
 }
 

@@ -99,7 +99,7 @@ impl Crew {
         mut start: impl FnMut(Range<usize>, Sender<Result<(), OpenError>>) -> Result<Member, OpenError>,
     ) -> Result<Self, OpenError> {
         let (opened, openings) = channel();
-        progress.complete_by(shares.iter().filter(|share| !share.is_empty()).count());
+        progress.together().expect(shares.iter().filter(|share| !share.is_empty()).count());
         let members: Vec<_> =
             shares.into_iter().map(|share| start(share, opened.clone())).collect::<Result<_, _>>()?;
         wait_open(&openings, members.len(), progress, is_interrupted)?;
@@ -202,7 +202,7 @@ impl Crew {
         let published: Arc<[u64]> = published.into();
         self.order(|_| Order::Finish(Arc::clone(&published)));
         let outcomes = self.members.into_iter().filter_map(|member| member.thread.join().ok());
-        let told = Outcome { given_up: self.progress.given_up(), ..Outcome::default() };
+        let told = Outcome { given_up: self.progress.together().given_up(), ..Outcome::default() };
         outcomes.fold(told, Outcome::with)
     }
 

@@ -20,7 +20,7 @@ pub enum OpenError {
         address: SocketAddr,
     },
     /// The system could not connect.
-    #[error("connection {number} to {address}: {error}")]
+    #[error("connection {number} to {address}: {error}{}", remedy(error))]
     Connect {
         /// Tried.
         address: SocketAddr,
@@ -31,7 +31,7 @@ pub enum OpenError {
         error: io::Error,
     },
     /// The server answered with another status than 101.
-    #[error("the server refused the handshake with {status}: {said}")]
+    #[error("the server refused the handshake with {status}: {said}{}", remedy_of_status(*status))]
     Status {
         /// HTTP status.
         status: u16,
@@ -48,7 +48,10 @@ pub enum OpenError {
         text: String,
     },
     /// No answer.
-    #[error("the server did not answer within {} s", STEP_WAIT.as_secs())]
+    #[error(
+        "the server did not answer within {} s: does it speak this --dialect at this path of --url?",
+        STEP_WAIT.as_secs()
+    )]
     Silent,
     /// The connection ended before it was ready.
     #[error(transparent)]
@@ -113,5 +116,60 @@ impl Ended {
     }
 }
 
+/// What to do where the system cannot connect.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "; no port is left here for one more connection to this address: widen net.ipv4.ip_local_port_range, \
+             or load it from several machines"
+        }
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            "; is the address of --url right, does a firewall drop packets, is the server's backlog full?"
+        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "; is the address of --url right?"
+        }
+        // EMFILE and ENFILE have no kind of their own.
+        _ if matches!(error.raw_os_error(), Some(23 | 24)) => {
+            "; raise the limit on open files (ulimit -n), or give --processes"
+        }
+        _ => "",
+    }
+}
+
+/// What to do where the server does not accept the handshake.
+fn remedy_of_status(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "; if it asks for a name or a token, give --query 'token=…'",
+        404 => "; look at the path of --url",
+        _ => "",
+    }
+}
+
 /// Connecting, the handshake's answer and a subscription's may each take this long.
 pub const STEP_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_or_the_server_refuses_says_what_to_do() {
+        let connect = |errno: i32| {
+            let error = io::Error::from_raw_os_error(errno);
+            OpenError::Connect { address: ([127, 0, 0, 1], 1).into(), number: 7, error }.to_string()
+        };
+        let [eaddrnotavail, emfile, etimedout, enetunreach] = [99, 24, 110, 101];
+        assert!(
+            connect(eaddrnotavail).contains("net.ipv4.ip_local_port_range"),
+            "{}",
+            connect(eaddrnotavail)
+        );
+        assert!(connect(emfile).contains("ulimit -n"), "{}", connect(emfile));
+        assert!(connect(etimedout).contains("backlog"), "{}", connect(etimedout));
+        assert!(connect(enetunreach).contains("--url"), "{}", connect(enetunreach));
+        let refused = |status| OpenError::Status { status, said: "no".to_owned() }.to_string();
+        assert!(refused(401).contains("--query") && refused(404).contains("path"));
+        assert_eq!(refused(503), "the server refused the handshake with 503: no");
+    }
+}

@@ -9,12 +9,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::{
-    audience::Audience,
-    error::Ended,
-    progress::{Complete, Progress},
-    speaker::Speaker,
-};
+use super::{audience::Audience, error::Ended, progress::Progress, speaker::Speaker, together::Complete};
 use crate::{
     dialect::{Dialect, Incoming},
     measure::latency::latency_histogram,

@@ -24,5 +24,6 @@ mod slow;
 pub mod speaker;
 pub mod storm;
 pub mod talk;
+pub mod together;
 pub mod visitors;
 pub mod worker;

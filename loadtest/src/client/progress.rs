@@ -6,10 +6,9 @@
 //! Source  a Dekker pair: the goal is stored before the count is read, and the other way round
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread::Thread,
     time::{Duration, Instant},
@@ -19,7 +18,10 @@ use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::share::Share;
+use super::{
+    share::Share,
+    together::{Complete, Together},
+};
 use crate::measure::latency::latency_histogram;
 
 /// State shared by all threads of a run.
@@ -41,11 +43,7 @@ pub struct Progress {
     closed_first: OnceLock<String>,
     is_failed: AtomicBool,
     failure: Mutex<Option<String>>,
-    /// Threads that each tell when all their receivers have a message.
-    threads: AtomicUsize,
-    /// Messages that some of them have told of: how many, and the latest time.
-    partly: Mutex<BTreeMap<(u32, u64), (usize, u64)>>,
-    partly_given_up: AtomicU64,
+    together: Together,
     /// Of a process that holds a share: what it has to tell.
     forwarded: Option<Mutex<Vec<Complete>>>,
     /// Of such a process: whether that is to be told at once.
@@ -85,9 +83,7 @@ impl Progress {
             closed_first: OnceLock::new(),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
-            threads: AtomicUsize::new(1),
-            partly: Mutex::new(BTreeMap::new()),
-            partly_given_up: AtomicU64::new(0),
+            together: Together::default(),
             forwarded: None,
             share: Share::default(),
             heard_complete_ns: Mutex::new(latency_histogram()),
@@ -188,14 +184,15 @@ impl Progress {
         self.closed.load(SeqCst)
     }
 
-    /// So many threads have to tell `complete` of a message.
-    pub fn complete_by(&self, threads: usize) {
-        self.threads.store(threads.max(1), SeqCst);
+    /// Of the threads that receive, and of other processes.
+    #[must_use]
+    pub fn together(&self) -> &Together {
+        &self.together
     }
 
     /// All receivers of one thread have a message; if it was the last thread, since when all have it.
     pub fn complete(&self, complete: &Complete) -> Option<u64> {
-        let last_ns = self.complete_here(complete)?;
+        let last_ns = self.together.complete(complete)?;
         let Some(forwarded) = &self.forwarded else { return Some(last_ns) };
         let mut forwarded = forwarded.lock().unwrap_or_else(PoisonError::into_inner);
         forwarded.push(Complete { last_ns, ..*complete });
@@ -205,7 +202,7 @@ impl Progress {
 
     /// All receivers of another process have a message.
     pub fn hear_complete(&self, complete: &Complete) {
-        if let Some(last_ns) = self.complete_here(complete) {
+        if let Some(last_ns) = self.together.complete(complete) {
             let mut latency_ns = self.heard_complete_ns.lock().unwrap_or_else(PoisonError::into_inner);
             latency_ns.saturating_record(last_ns.saturating_sub(complete.intended_ns));
         }
@@ -223,32 +220,6 @@ impl Progress {
     pub fn take_complete(&self) -> Vec<Complete> {
         let Some(forwarded) = &self.forwarded else { return Vec::new() };
         std::mem::take(&mut *forwarded.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn complete_here(&self, complete: &Complete) -> Option<u64> {
-        let Complete { stream, sequence, last_ns, .. } = *complete;
-        let threads = self.threads.load(SeqCst);
-        if threads == 1 {
-            return Some(last_ns);
-        }
-        let mut partly = self.partly.lock().unwrap_or_else(PoisonError::into_inner);
-        let (told, latest_ns) = partly.entry((stream, sequence)).or_default();
-        (*told, *latest_ns) = (*told + 1, last_ns.max(*latest_ns));
-        let (told, latest_ns) = (*told, *latest_ns);
-        if told == threads {
-            partly.remove(&(stream, sequence));
-            return Some(latest_ns);
-        }
-        if partly.len() > PARTLY_MAX && partly.pop_first().is_some() {
-            self.partly_given_up.fetch_add(1, SeqCst);
-        }
-        None
-    }
-
-    /// Messages that were given up because a thread did not tell of them for too long.
-    #[must_use]
-    pub fn given_up(&self) -> u64 {
-        self.partly_given_up.load(SeqCst)
     }
 
     /// All totals.
@@ -344,7 +315,7 @@ impl Progress {
                 return false;
             }
             if seen.1.elapsed() > patience {
-                self.fail(format!("nothing was delivered for {} s", patience.as_secs_f64()));
+                self.fail_silent(patience);
                 return false;
             }
             std::thread::park_timeout(LOOK_AGAIN);
@@ -357,6 +328,11 @@ impl Progress {
         first.get_or_insert(failure);
         self.is_failed.store(true, SeqCst);
         self.publisher.unpark();
+    }
+
+    /// Ends the run because nothing has come for so long.
+    pub fn fail_silent(&self, time: Duration) {
+        self.fail(format!("nothing was delivered for {} s", time.as_secs_f64()));
     }
 
     /// Whether `fail` was called.
@@ -385,19 +361,6 @@ pub struct Counts {
     closed_first: Option<String>,
 }
 
-/// A message that all receivers somewhere have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complete {
-    /// Of the message.
-    pub stream: u32,
-    /// In its stream.
-    pub sequence: u64,
-    /// When it was meant to leave.
-    pub intended_ns: u64,
-    /// When the last of them got it.
-    pub last_ns: u64,
-}
-
 fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let (seconds, ns) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
@@ -409,9 +372,6 @@ impl Default for Progress {
         Self::new()
     }
 }
-
-/// Messages that some threads have told of and others not.
-const PARTLY_MAX: usize = 65_536;
 
 /// How soon an interrupt or the end is noticed by a thread that sleeps.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -476,19 +436,5 @@ mod tests {
         progress.add_delivered(2, 1);
         progress.add_delivered(1, 1);
         assert_eq!(told.load(SeqCst), 5);
-    }
-
-    #[test]
-    fn a_message_is_complete_when_all_threads_have_told_of_it() {
-        let progress = Progress::new();
-        let complete = |stream, sequence, last_ns| {
-            progress.complete(&Complete { stream, sequence, intended_ns: 0, last_ns })
-        };
-        assert_eq!(complete(0, 0, 5), Some(5));
-        progress.complete_by(2);
-        assert_eq!([complete(0, 1, 9), complete(0, 2, 4)], [None; 2]);
-        assert_eq!(complete(0, 1, 7), Some(9));
-        (0..=PARTLY_MAX as u64).for_each(|sequence| assert_eq!(complete(1, sequence, 1), None));
-        assert_eq!((progress.given_up(), complete(0, 2, 1)), (2, None));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In      an opener, a topic, how many come and how long each stays
 //! Out     how long it took to come in, and what each got while it was there
-//! Bounds  one thread; 10 s per step of coming in; leaving ones are given up after 10 s
+//! Bounds  one thread; 10 s per step of coming in; who leaves waits `patience` for what was published before, and 10 s
+//!         for the end of its connection
 //! Source  epoll(7), level-triggered; RFC 6455 section 7.1.2: who leaves sends a close frame and reads on
 
 use std::{
@@ -53,6 +54,8 @@ pub struct Visits {
     pub keeps_connection: bool,
     /// What they subscribe to.
     pub topic: Topic,
+    /// How long one whose time is over waits for what was published before.
+    pub patience: Duration,
 }
 
 /// What visits have shown.
@@ -84,6 +87,8 @@ pub struct Visitors<'r> {
     free: Vec<usize>,
     /// In the order in which they leave: all stay equally long.
     leaving: VecDeque<(Instant, usize)>,
+    /// Whose time is over, and who are to get what was published until then; until when that is waited for.
+    owed: VecDeque<(Instant, usize)>,
     /// Connected and not subscribed.
     waiting: Vec<usize>,
     present: usize,
@@ -115,6 +120,7 @@ impl<'r> Visitors<'r> {
             guests: Vec::new(),
             free: Vec::new(),
             leaving: VecDeque::new(),
+            owed: VecDeque::new(),
             waiting: Vec::new(),
             present: 0,
             outcome,
@@ -141,14 +147,16 @@ impl<'r> Visitors<'r> {
         }
         self.catch_up(schedule);
         self.let_go(Instant::now() + self.visits.stay);
-        let end = Instant::now() + STEP_WAIT;
-        while self.guests.iter().flatten().any(|guest| guest.is_leaving)
-            && Instant::now() < end
-            && !self.progress.is_failed()
-        {
+        let end = Instant::now() + self.visits.patience + STEP_WAIT;
+        while self.is_anybody_leaving() && Instant::now() < end && !self.progress.is_failed() {
             self.hear(LOOK_AGAIN);
+            self.part();
         }
         self.outcome
+    }
+
+    fn is_anybody_leaving(&self) -> bool {
+        !self.owed.is_empty() || self.guests.iter().flatten().any(|guest| guest.is_leaving)
     }
 
     /// Who was due before the end still comes: a server that is behind would look fast without them.
@@ -213,7 +221,7 @@ impl<'r> Visitors<'r> {
         let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else {
             return Err(OpenError::Ended(Ended::Eof));
         };
-        let mut visit = Visit { published_before: 0, sequence: None };
+        let mut visit = Visit { published_before: 0, owed: None, sequence: None };
         let tally = &mut self.outcome.tally;
         // Messages may come with the answer, and those before it are not promised.
         let joined = guest.speaker.subscribe(&self.visits.topic, |incoming| visit.judge(&incoming, tally));
@@ -226,29 +234,51 @@ impl<'r> Visitors<'r> {
         joined
     }
 
-    /// Those whose time is over leave.
+    /// Those whose time is over leave, as soon as they have what was published until then.
     fn let_go(&mut self, now: Instant) {
         while self.leaving.front().is_some_and(|(end, _)| *end <= now) {
             let Some((_, index)) = self.leaving.pop_front() else { return };
             let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else { continue };
-            let Some(mut visit) = guest.visit.take() else { continue };
-            self.present -= 1;
-            let tally = &mut self.outcome.tally;
-            let gone = if self.visits.keeps_connection {
-                let judge = |incoming: Incoming<'_>| visit.judge(&incoming, tally);
-                guest.speaker.unsubscribe(&self.visits.topic, judge).map(drop)
+            let Some(visit) = &mut guest.visit else { continue };
+            visit.owed = Some(self.progress.published());
+            self.owed.push_back((Instant::now() + self.visits.patience, index));
+        }
+        self.part();
+    }
+
+    /// Who has it all, or has waited long enough, goes.
+    fn part(&mut self) {
+        for _ in 0..self.owed.len() {
+            let Some((until, index)) = self.owed.pop_front() else { return };
+            let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else { continue };
+            let Some(visit) = &guest.visit else { continue };
+            if visit.has_all() || until <= Instant::now() {
+                self.leave(index);
             } else {
-                guest.is_leaving = true;
-                close(&mut guest.speaker)
-            };
-            visit.end(tally);
-            match gone {
-                Ok(()) if self.visits.keeps_connection => self.waiting.push(index),
-                Ok(()) => guest.left = Some(Instant::now()),
-                Err(error) => {
-                    self.outcome.refusals.add(&error);
-                    self.forget(index, false);
-                }
+                self.owed.push_back((until, index));
+            }
+        }
+    }
+
+    fn leave(&mut self, index: usize) {
+        let Some(guest) = self.guests.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(mut visit) = guest.visit.take() else { return };
+        self.present -= 1;
+        let tally = &mut self.outcome.tally;
+        let gone = if self.visits.keeps_connection {
+            let judge = |incoming: Incoming<'_>| visit.judge(&incoming, tally);
+            guest.speaker.unsubscribe(&self.visits.topic, judge).map(drop)
+        } else {
+            guest.is_leaving = true;
+            close(&mut guest.speaker)
+        };
+        visit.end(tally);
+        match gone {
+            Ok(()) if self.visits.keeps_connection => self.waiting.push(index),
+            Ok(()) => guest.left = Some(Instant::now()),
+            Err(error) => {
+                self.outcome.refusals.add(&error);
+                self.forget(index, false);
             }
         }
     }
@@ -293,7 +323,9 @@ impl<'r> Visitors<'r> {
                 self.present -= 1;
             }
             self.waiting.retain(|&waiting| waiting != index);
-            self.leaving.retain(|(_, leaving)| *leaving != index);
+            [&mut self.leaving, &mut self.owed]
+                .into_iter()
+                .for_each(|all| all.retain(|(_, one)| *one != index));
         }
         self.forget(index, !is_leaving);
     }
@@ -319,6 +351,8 @@ struct Guest {
 struct Visit {
     /// Messages published when its subscription was in force: it may have some of them.
     published_before: u64,
+    /// How many were published when its time was over: all these it must have.
+    owed: Option<u64>,
     /// From its first message on.
     sequence: Option<Sequence>,
 }
@@ -336,8 +370,19 @@ impl Visit {
         tally.count(verdict);
     }
 
-    /// Adds what it should have got between its first and its last message, and did not.
+    /// Whether the last of what it is owed has come.
+    fn has_all(&self) -> bool {
+        self.owed.unwrap_or_default() <= self.next()
+    }
+
+    /// The number behind the last that it has; what was published before it came is not promised.
+    fn next(&self) -> u64 {
+        self.sequence.as_ref().map_or(0, Sequence::next).max(self.published_before)
+    }
+
+    /// Adds what it should have got and did not. Whom the server has closed is owed nothing behind its last message.
     fn end(self, tally: &mut Tally) {
+        tally.missing += self.owed.unwrap_or_default().saturating_sub(self.next());
         if let Some(sequence) = self.sequence {
             tally.missing += sequence.skipped() + sequence.first().saturating_sub(self.published_before);
         }
@@ -363,7 +408,11 @@ mod tests {
     use super::*;
 
     fn judged(published_before: u64, sequences: &[u64]) -> Tally {
-        let (mut tally, mut visit) = (Tally::default(), Visit { published_before, sequence: None });
+        judged_to(published_before, None, sequences)
+    }
+
+    fn judged_to(published_before: u64, owed: Option<u64>, sequences: &[u64]) -> Tally {
+        let (mut tally, mut visit) = (Tally::default(), Visit { published_before, owed, sequence: None });
         for &sequence in sequences {
             let mut data = Vec::new();
             Stamp { stream: 0, sequence, intended_ns: 0 }.encode(64, &mut data);
@@ -378,6 +427,29 @@ mod tests {
         assert_eq!(judged(5, &[5, 6, 7]), Tally { delivered: 3, ..Tally::default() });
         assert_eq!(judged(5, &[3, 4, 5]), Tally { delivered: 3, ..Tally::default() });
         assert_eq!(judged(5, &[]), Tally::default());
+    }
+
+    #[test]
+    fn it_is_owed_all_that_was_published_in_its_time() {
+        let missing = |missing, delivered| Tally { delivered, missing, ..Tally::default() };
+        assert_eq!(judged_to(5, Some(8), &[]), missing(3, 0));
+        assert_eq!(judged_to(5, Some(8), &[5]), missing(2, 1));
+        assert_eq!(judged_to(5, Some(8), &[6]), missing(2, 1));
+        assert_eq!(judged_to(5, Some(8), &[5, 6, 7, 8]), missing(0, 4));
+        assert_eq!(judged_to(5, Some(5), &[]), missing(0, 0));
+        // It has gone before what was on its way when it came had all passed.
+        assert_eq!(judged_to(5, Some(5), &[2, 3]), missing(0, 2));
+        let visit = |owed, first: Option<u64>| Visit {
+            published_before: 5,
+            owed: Some(owed),
+            sequence: first.map(|first| {
+                let mut sequence = Sequence::starting_at(first);
+                sequence.observe(first);
+                sequence
+            }),
+        };
+        assert!(visit(5, None).has_all() && visit(6, Some(5)).has_all() && visit(5, Some(3)).has_all());
+        assert!(!visit(6, None).has_all() && !visit(7, Some(5)).has_all());
     }
 
     #[test]

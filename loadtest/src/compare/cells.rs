@@ -26,7 +26,7 @@ pub struct Cell {
     /// Arguments of a run before it on the same server that is not measured: what a server must do some
     /// thousand times until it is compiled, and the scenario itself does only once.
     pub first: Option<Vec<String>>,
-    /// Whether its rate is 70 % of the least capacity of the cell with `sets_rate` before it.
+    /// Whether its rate is 70 % of the least that the cell with `sets_rate` before it has found.
     pub is_at_rate: bool,
     /// Whether what it finds is the rate of cells with `is_at_rate`.
     pub sets_rate: bool,
@@ -147,10 +147,16 @@ fn full() -> Vec<Cell> {
             rounds: Some(3),
             ..capacity("capacity 1000 x 128 B, gathered for 1 ms", 1000, 50, "p99<25ms")
         },
+        // One message after the other: at rates at which messages wait and leave together nobody is the slowest.
         Cell {
-            rounds: Some(2),
             sets_rate: true,
-            ..capacity("saturation 200 x 128 B", 200, 250, "p99<100ms")
+            is_more_better: true,
+            ..Cell::new(
+                "saturation 200 x 128 B, one by one",
+                "fanout --subscribers 200 --burst 1 --messages 200000 --duration 2.5 --warm-up 0.5",
+                "delivered_per_s",
+                &[CPU, "client_cpu"],
+            )
         },
         // A fifth of the subscribers, so that a thousand publishes and more pass in some seconds.
         Cell {
@@ -237,7 +243,7 @@ mod tests {
         assert_eq!((names.len(), cells.len()), (22, 22));
         let place = |is: fn(&Cell) -> bool| cells.iter().position(is).unwrap();
         let (source, user) = (place(|cell| cell.sets_rate), place(|cell| cell.is_at_rate));
-        assert!(source < user && cells[source].main == "capacity");
+        assert!(source < user && cells[source].is_more_better);
         assert_eq!((cells[source].subscribers(), cells[user].subscribers()), (Some(200.0), Some(200.0)));
     }
 }

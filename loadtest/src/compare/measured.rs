@@ -175,9 +175,11 @@ impl Measured {
     /// 70 % of the weakest server's median, and whose it is; servers that bear nothing at all are named.
     #[must_use]
     pub fn rate_for_all(&self) -> Option<(f64, String)> {
+        // Deliveries are of so many publishes.
+        let each = if self.cell.main == "delivered_per_s" { self.cell.subscribers()? } else { 1.0 };
         let medians = (0..self.names.len()).map(|server| {
             let median = self.spread(server, self.cell.main).map_or(0.0, |spread| spread.median);
-            (self.names[server].as_str(), median)
+            (self.names[server].as_str(), median / each)
         });
         let (able, unable): (Vec<_>, Vec<_>) = medians.partition(|(_, median)| *median > 0.0);
         let &(name, least) = able.iter().min_by(|one, two| one.1.total_cmp(&two.1))?;
@@ -421,6 +423,10 @@ pub(super) mod tests {
         let (least, from) = rate([500.0, 0.0]).unwrap();
         assert!(least == 350.0 && from.ends_with("no rate there: weak"), "{from}");
         assert_eq!(rate([0.0, 0.0]), None);
+        let mut measured = Measured::new(cell("delivered_per_s"), 1, &[rival("one")]);
+        let outcomes = vec![Some(outcome(&[("delivered_per_s", 100_000.0)]))];
+        measured.add(Round { outcomes, steal_share: 0.0 });
+        assert_eq!(measured.rate_for_all().unwrap().0, 350.0);
     }
 
     #[test]

@@ -59,11 +59,12 @@ pub fn run(args: &Compare, is_interrupted: &AtomicBool) -> Result<Recorded, Comp
     if participants.iter().all(|one| one.missing.is_some()) {
         return Err(CompareError::Nobody);
     }
-    for one in &participants {
-        if let Some(why) = &one.missing {
-            eprintln!("missing: {}: {why}", one.rival.name);
-        }
+    let missing = participants.iter().filter_map(|one| Some((&one.rival.name, one.missing.as_ref()?)));
+    let missing: Vec<_> = missing.map(|(name, why)| format!("{name}: {why}")).collect();
+    if !args.only.is_empty() && !missing.is_empty() {
+        return Err(CompareError::Missing { missing: missing.join("; ") });
     }
+    missing.iter().for_each(|one| eprintln!("missing: {one}"));
     let settings = Settings {
         scale: format!("{:?}", args.scale).to_lowercase(),
         cells: cells.iter().map(|cell| cell.name.clone()).collect(),
@@ -72,7 +73,7 @@ pub fn run(args: &Compare, is_interrupted: &AtomicBool) -> Result<Recorded, Comp
     };
     let mut host = Host::read(&cores.server, &cores.client);
     host.load_before = Machine::read().map_err(CompareError::Machine)?.load;
-    let directory = args.out.clone().unwrap_or_else(|| Path::new(RECORDS).join(host.directory()));
+    let directory = args.out.clone().unwrap_or_else(|| unused(&Path::new(RECORDS).join(host.directory())));
     let comparison = Comparison { settings, host, participants, measured: Vec::new(), is_interrupted: false };
     let rounds = Rounds {
         args,
@@ -84,6 +85,13 @@ pub fn run(args: &Compare, is_interrupted: &AtomicBool) -> Result<Recorded, Comp
         directory,
     };
     rounds.all(&cells, comparison)
+}
+
+/// A second record of a day does not take the first one's place.
+fn unused(directory: &Path) -> PathBuf {
+    let numbered = |number: u32| PathBuf::from(format!("{}-{number}", directory.display()));
+    let mut candidates = std::iter::once(directory.to_owned()).chain((2..).map(numbered));
+    candidates.find(|path| !path.exists()).expect("numbers do not end before directories do")
 }
 
 fn is_wanted(args: &Compare, cell: &Cell) -> bool {
@@ -198,7 +206,10 @@ impl Rounds<'_> {
                 kept = kept.better(again);
             }
         }
-        of_cell.add(kept);
+        // One that an interrupt has ended before its first server is none, either.
+        if kept.outcomes.iter().any(Option::is_some) {
+            of_cell.add(kept);
+        }
         Ok(())
     }
 
@@ -288,7 +299,7 @@ impl Rounds<'_> {
         let client = self.cores.client.to_string();
         line.extend(["--pin-client".to_owned(), client, "--quiet".to_owned()]);
         if let Some(rate) = rate {
-            line.extend(["--rate".to_owned(), format!("{rate:.0}")]);
+            line.extend(["--rate".to_owned(), rate.to_string()]);
         }
         let scenario = Cli::try_parse_from(line).map_err(|error| error.to_string())?.scenario();
         scenario::run(&scenario, self.is_interrupted).map_err(|error| error.to_string())
@@ -323,6 +334,12 @@ pub enum CompareError {
         "none of these servers is there: cargo build --release -p fanwire --example broadcast, and scripts/rivals"
     )]
     Nobody,
+    /// --only asks for servers that are not there.
+    #[error("--only asks for what is missing: {missing}")]
+    Missing {
+        /// Each, and what makes it.
+        missing: String,
+    },
     /// Server and client would share one.
     #[error("two CPUs are needed: one for the server, one for this program")]
     OneCpu,
@@ -344,3 +361,18 @@ pub enum CompareError {
 }
 
 const RECORDS: &str = "benches/records";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_record_of_a_day_has_a_place_of_its_own() {
+        let first = env::temp_dir().join(format!("loadtest-unused-{}", std::process::id()));
+        let second = PathBuf::from(format!("{}-2", first.display()));
+        assert_eq!(unused(&first), first);
+        std::fs::create_dir(&first).unwrap();
+        assert_eq!(unused(&first), second);
+        std::fs::remove_dir(&first).unwrap();
+    }
+}

@@ -185,7 +185,11 @@ const SLOW_ONES: Section = Section::new(
         Figure::new("slow", Unit::Count, "subscribers that became slow"),
         Figure::new("slow_delivered", Unit::Count, "messages that arrived there, at the latest at the end"),
         Figure::new("slow_missing", Unit::Count, "messages that did not: dropped, or cut off by a close"),
-        Figure::new("slow_corrupted", Unit::Count, "messages with another content than what was sent"),
+        Figure::new(
+            "slow_corrupted",
+            Unit::Count,
+            "messages that were changed, out of order, twice or not asked for",
+        ),
         Figure::new("slow_closed", Unit::Count, "slow connections that the server ended"),
     ],
 );

@@ -73,6 +73,7 @@ fn measure(args: &Churn, ground: &Ground, is_interrupted: &AtomicBool) -> Result
         stay: args.stay,
         keeps_connection: args.by == Manner::Resubscribe,
         topic,
+        patience: args.common.patience,
     };
     let visitors = Visitors::new(&ground.opener, visits, &progress)?;
     let mut joined = None;

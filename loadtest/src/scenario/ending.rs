@@ -74,15 +74,16 @@ impl Ending {
     #[must_use]
     pub fn set_slow(&self, values: &mut Values, slow: usize) -> (Option<String>, Option<String>) {
         let (tally, closes) = (&self.outcome.slow_tally, &self.outcome.slow_closes);
-        let wrong = tally.corrupted + tally.reordered + tally.duplicated;
+        let wrong = tally.corrupted + tally.reordered + tally.duplicated + tally.unexpected;
         values.set("slow", slow as f64);
         values.set("slow_delivered", tally.delivered as f64);
         values.set("slow_missing", tally.missing as f64);
         values.set("slow_corrupted", wrong as f64);
         values.set("slow_closed", closes.count() as f64);
         // Slowness excuses what is missing, and nothing else.
-        let wrong = (wrong > 0)
-            .then(|| "slow subscribers got messages that were changed, out of order or twice".to_owned());
+        let wrong = (wrong > 0).then(|| {
+            "slow subscribers got messages that were changed, out of order, twice or not asked for".to_owned()
+        });
         ((closes.count() > 0).then(|| format!("of the slow ones were closed: {closes}")), wrong)
     }
 

@@ -136,7 +136,7 @@ pub enum ServerError {
         program: PathBuf,
     },
     /// The system refused to start it.
-    #[error("the server could not be started: {0}")]
+    #[error("the server could not be started: {0}; is --server a program that may be executed?")]
     Start(#[source] io::Error),
     /// It ended before it printed a URL.
     #[error("the server ended before it listened ({status}); what it said stands above")]
@@ -145,7 +145,11 @@ pub enum ServerError {
         status: ExitStatus,
     },
     /// It printed no URL in time.
-    #[error("the server printed no ws:// URL within {} s", READY_WAIT.as_secs())]
+    #[error(
+        "the server printed no ws:// URL within {} s: give --server a program that says where it listens, or start it \
+         yourself and give --url",
+        READY_WAIT.as_secs()
+    )]
     Silent,
 }
 

@@ -73,8 +73,9 @@ fn measure(args: &Slow, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         sections: figures::SLOW,
         is_measured: !act.heard.latency_ns.is_empty(),
     };
-    let mut report =
-        ending.report(scene, values, warm_up_note(warm_up, "publishes").into_iter().chain(closed));
+    let cut = ending.is_interrupted.then(|| "interrupted before its time was over".to_owned());
+    let notes = warm_up_note(warm_up, "publishes").into_iter().chain(closed).chain(cut);
+    let mut report = ending.report(scene, values, notes);
     if let Some(wrong) = wrong {
         report = report.with_failure(wrong);
     }

@@ -73,6 +73,7 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
         stay: args.stay,
         keeps_connection: false,
         topic: topic.clone(),
+        patience: args.common.patience,
     };
     let visitors = Visitors::new(&ground.opener, visits, &progress)?;
     let first = subscribers + 1 + visits::present_max(args.joins, args.stay);
@@ -105,7 +106,8 @@ fn measure(args: &Soak, ground: &Ground, is_interrupted: &AtomicBool) -> Result<
     values.set("hostile_left_out", hostile.left_out as f64);
     let cut = (ending.is_interrupted || ending.failure.is_some()).then(|| {
         let (lasted, planned) = (act.spent.elapsed.as_secs_f64(), args.duration.as_secs_f64());
-        format!("it lasted {lasted:.0} of {planned:.0} s")
+        let how = if ending.is_interrupted { "interrupted" } else { "ended" };
+        format!("{how} after {lasted:.0} of {planned:.0} s")
     });
     let scene = Scene {
         scenario: "soak",

@@ -119,7 +119,14 @@ impl<'g> Stage<'g> {
         let end = Instant::now() + time;
         let (progress, is_interrupted) = (Arc::clone(&self.progress), self.is_interrupted);
         let delivered_before = progress.delivered();
-        let is_warm = || Instant::now() >= end && progress.delivered() > delivered_before;
+        let is_warm = || {
+            let late = Instant::now().checked_duration_since(end);
+            let is_heard = progress.delivered() > delivered_before;
+            if !is_heard && late.is_some_and(|late| late > stream.patience) {
+                progress.fail_silent(time + stream.patience);
+            }
+            is_heard && late.is_some()
+        };
         let endless = Stream { publishes_max: u64::MAX, ..*stream };
         self.ground.watch.warming(&progress, time, || {
             self.publishers.run(&endless, &|| (is_interrupted.load(SeqCst) || is_warm()).then_some(0))

@@ -31,6 +31,12 @@ impl Sequence {
         self.first
     }
 
+    /// The number behind the greatest that has come.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Judges the message with this number.
     pub fn observe(&mut self, sequence: u64) -> Verdict {
         if sequence == self.next {

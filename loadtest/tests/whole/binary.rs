@@ -21,14 +21,14 @@ fn loadtest(arguments: &[&str]) -> Output {
 }
 
 /// A program that says `line` and then does `rest`.
-fn script(name: &str, line: &str, rest: &str) -> PathBuf {
+pub(crate) fn script(name: &str, line: &str, rest: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, format!("#!/bin/sh\necho \"{line}\"\n{rest}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -117,6 +117,13 @@ fn each_scenario_measures_all_its_figures() {
         "echo --connections 3 --messages 30",
         "connect --connections 10 --rate 50 --publish-rate 1000",
         "idle --connections 3 --duration 0.05",
+        "topics --topics 3 --subscribers 2 --topics-each 2 --publishes 100 --burst 1",
+        "chat --members 3 --duration 0.2",
+        "large --subscribers 2 --sizes 20000 --mebibytes 1",
+        "slow --subscribers 10 --duration 0.3 --rate 100",
+        "churn --subscribers 3 --joins 100 --stay 0.05 --rate 200 --duration 0.3",
+        "soak --subscribers 3 --joins 20 --duration 1 --rate 100",
+        "capacity --subscribers 3 --rate-first 100 --rate-max 200 --step 0.1 --objective p99<900ms",
     ] {
         let (name, _) = scenario.split_once(' ').unwrap();
         let line = format!("listening on {}", start(Fault::None));
@@ -129,13 +136,25 @@ fn each_scenario_measures_all_its_figures() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-        assert_eq!(not_measured(json), [""; 0], "{scenario}");
+        // What drifts in an hour is not seen in a second.
+        let missing = not_measured(json).into_iter().filter(|name| !name.ends_with("_drift_per_h"));
+        assert_eq!(missing.collect::<Vec<_>>(), [""; 0], "{scenario}");
     }
 }
 
 #[test]
 fn an_interrupt_ends_each_scenario_with_its_report() {
-    for scenario in ["echo --messages 100000000", "connect --rate 1 --connections 1000"] {
+    for scenario in [
+        "echo --messages 100000000",
+        "connect --rate 1 --connections 1000",
+        "topics --topics 3 --subscribers 2 --topics-each 2 --publishes 100000000",
+        "chat --members 3 --duration 600",
+        "large --subscribers 2 --sizes 20000 --mebibytes 100000",
+        "slow --subscribers 10 --duration 600 --rate 100",
+        "churn --subscribers 3 --rate 100 --duration 600",
+        "soak --subscribers 3 --rate 100 --duration 600",
+        "capacity --subscribers 3 --rate-first 100 --step 600 --objective p99<900ms",
+    ] {
         let (url, published) = start_watched(Fault::None);
         let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
             .args(scenario.split(' '))
@@ -149,8 +168,8 @@ fn an_interrupt_ends_each_scenario_with_its_report() {
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         let output = child.wait_with_output().unwrap();
         let stdout = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(130), "{stdout}");
-        assert!(stdout.contains("lost 0") && stdout.contains("interrupted after"), "{stdout}");
+        assert_eq!(output.status.code(), Some(130), "{scenario}: {stdout}");
+        assert!(stdout.contains("lost 0") && stdout.contains("interrupted "), "{scenario}: {stdout}");
     }
 }
 

@@ -72,6 +72,14 @@ fn visitors_come_and_go_and_get_all_of_their_time() {
 }
 
 #[test]
+fn visitors_who_get_nothing_have_lost_what_was_published_in_their_time() {
+    let report =
+        report(Fault::Forget, "churn --subscribers 3 --joins 20 --stay 0.05 --rate 500 --duration 0.2");
+    assert!(report.value("joins") > Some(0.0) && report.value("visitor_delivered") == Some(0.0), "{report}");
+    assert!(!report.is_clean() && report.value("lost") > Some(50.0), "{report}");
+}
+
+#[test]
 fn messages_after_an_unsubscribe_are_unexpected() {
     let report = report(Fault::Deaf, &format!("{CHURN} --by resubscribe"));
     assert!(report.tally.unexpected > 0, "{report}");

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod binary;
+mod compare;
 mod connect;
 mod disturbed;
 mod echo;

@@ -146,6 +146,19 @@ fn a_server_that_stalls_is_not_waited_for_without_end() {
 }
 
 #[test]
+fn a_warm_up_that_brings_nothing_ends() {
+    for more in ["", "--rate 1000"] {
+        let report = report(Fault::Mute, &format!("--warm-up 0.1 {more}"));
+        assert_eq!(report.tally.delivered, 0);
+        let failure = report.failure.as_deref();
+        assert!(
+            failure.is_some_and(|failure| failure.starts_with("nothing was delivered for 1")),
+            "{failure:?}"
+        );
+    }
+}
+
+#[test]
 fn refusals_say_what_the_server_said() {
     assert!(error(Fault::RefuseHandshake).contains("503: no places"));
     assert!(error(Fault::RefuseSubscribe).contains("not allowed"));

@@ -38,6 +38,10 @@ pub(crate) enum Fault {
     Drop,
     /// Nothing is delivered any more.
     Stall,
+    /// Nothing is ever delivered.
+    Mute,
+    /// Nothing is delivered to those behind the first three.
+    Forget,
     /// Nothing is read or delivered for a second.
     Pause,
     /// A message comes on another topic than it was published on.
@@ -274,7 +278,12 @@ impl Room {
             Fault::WrongTopic if is_fault => encode(&delivery("elsewhere", data)),
             _ => encode(&delivery(topic, data)),
         };
-        for index in 0..self.subscribers.len() {
+        let reached = match self.fault {
+            Fault::Mute => 0,
+            Fault::Forget => 3,
+            _ => usize::MAX,
+        };
+        for index in 0..self.subscribers.len().min(reached) {
             if self.subscribers[index].topic != topic {
                 continue;
             }
