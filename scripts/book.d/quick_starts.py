@@ -21,7 +21,7 @@ SECONDS_MAX = int(os.environ.get("QUICK_START_SECONDS_MAX", "600"))
 PROMISES = {
     "library": ['{"topic":"room","data":{"text":"hello"}}'],
     "server": ["the settings are in order", '"forbidden"', '"subscribed"', '{"topic":"news.today","data":"hello"}'],
-    "browser": ['<b id="state">open</b>', '<b id="tea">1</b>'],
+    "browser": ["from here", '<b id="state">open</b>', '<b id="tea">1</b>'],
 }
 
 # An optional marker, then a block; or a file that the text asks for.
