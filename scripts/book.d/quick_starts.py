@@ -21,7 +21,7 @@ SECONDS_MAX = int(os.environ.get("QUICK_START_SECONDS_MAX", "600"))
 PROMISES = {
     "library": ['{"topic":"room","data":{"text":"hello"}}'],
     "server": ["the settings are in order", '"forbidden"', '"subscribed"', '{"topic":"news.today","data":"hello"}'],
-    "browser": ["from here", '<b id="state">open</b>', '<b id="tea">1</b>'],
+    "browser": ["from here", "connection: open", "tea 2, coffee 1"],
 }
 
 # An optional marker, then a block; or a file that the text asks for.
@@ -80,22 +80,9 @@ class Run:
                 raise SystemExit(f"{self.name}: never said {until!r}:\n{text}")
             time.sleep(0.1)
 
-    def page(self):
+    def windows(self):
         """What a browser makes of the page."""
-        chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        if not os.path.exists(chromium):
-            raise SystemExit(f"{self.name}: there is no {chromium}: install Chromium, or set CHROMIUM")
-        flags = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={os.path.join(self.home, 'chromium')}", "--timeout=5000", "--dump-dom",
-        ]
-        result = subprocess.run(
-            [chromium, *flags, "http://127.0.0.1:8000/"], env=self.environment, timeout=self.left(),
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
-        )
-        print(result.stdout)
-        self.printed += result.stdout
+        self.shell(f"node {ROOT}/scripts/book.d/two_windows.js http://127.0.0.1:8000/ ~/fanwire/clients/js")
 
     def end(self):
         for process in self.started:
@@ -125,7 +112,7 @@ def run(name, home):
                 print(f"--- {name}\n{block['sh']}", end="", flush=True)
                 one.shell(block["sh"])
         if name == "browser":
-            one.page()
+            one.windows()
     finally:
         one.end()
     for promise in PROMISES[name]:
