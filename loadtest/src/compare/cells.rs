@@ -37,7 +37,7 @@ pub struct Cell {
 /// How much is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scale {
-    /// All of the record; an hour and a half with a dozen servers
+    /// All of the record; an hour and three quarters with a dozen servers
     Full,
     /// A corner of it, some seconds a server
     Quick,

@@ -270,7 +270,7 @@ fn too_large(bytes: &[u8], limits: &HeadLimits) -> HeadError {
 /// RFC 7230 s3.5 leaves it to us whether a line may end with LF alone. Proxies differ in it, so it may not.
 fn has_bare_line_feed(bytes: &[u8]) -> bool {
     let [first, after @ ..] = bytes else { return false };
-    // All pairs are looked at, and without a branch: as vectors, a sixteenth of the steps.
+    // All pairs are looked at, and without a branch, so that it can become vectors.
     let bare = |found: bool, (before, byte): (&u8, &u8)| found | ((*byte == b'\n') & (*before != b'\r'));
     bytes.iter().zip(after).fold(*first == b'\n', bare)
 }
