@@ -113,7 +113,7 @@ impl<'r> Hostiles<'r> {
             Kind::Stalled => {
                 let mut speaker =
                     Speaker::open(self.opener, number, Role::Subscriber).map_err(io::Error::other)?;
-                speaker.subscribe(&self.topic, |_| ()).map_err(io::Error::other)?;
+                speaker.subscribe([&self.topic], |_| ()).map_err(io::Error::other)?;
                 speaker.into_socket()
             }
         };

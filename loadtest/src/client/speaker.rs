@@ -2,7 +2,7 @@
 //!
 //! In      an opener, topics to subscribe to
 //! Out     what was received, by what it means
-//! Bounds  `STEP_WAIT` for each step of opening and for each answer
+//! Bounds  `STEP_WAIT` for each step of opening and for each answer; `ANSWERS_MAX` requests that wait for theirs
 //! Source  none
 
 use std::{
@@ -52,24 +52,34 @@ impl Speaker {
         Ok(speaker)
     }
 
-    /// Subscribes, and waits until the subscription is in force; what comes with the answer goes to
-    /// `on_incoming`.
+    /// Subscribes to all of these, and waits until the subscriptions are in force; what comes with the answers
+    /// goes to `on_incoming`.
     ///
     /// # Errors
-    /// The server refuses, ends the connection, or does not answer in time.
-    pub fn subscribe(
+    /// The server refuses one, ends the connection, or does not answer in time.
+    pub fn subscribe<'t>(
         &mut self,
-        topic: &Topic,
-        on_incoming: impl FnMut(Incoming<'_>),
+        topics: impl IntoIterator<Item = &'t Topic>,
+        mut on_incoming: impl FnMut(Incoming<'_>),
     ) -> Result<(), OpenError> {
-        let mut message = Vec::new();
-        let filling = Filling { subscription: self.subscriptions + 1, ..topic.filling(&[]) };
-        let is_answered = self.dialect.subscribe(&filling, &mut message);
-        self.subscriptions += 1;
-        match is_answered {
-            None if self.dialect.is_ready_by_pong() => self.ping(on_incoming),
-            _ => self.ask(&message, is_answered, on_incoming),
+        let (mut frames, mut answers, mut is_answered_by_pong) = (Vec::new(), 0, false);
+        for topic in topics {
+            let mut message = Vec::new();
+            let filling = Filling { subscription: self.subscriptions + 1, ..topic.filling(&[]) };
+            self.subscriptions += 1;
+            match self.dialect.subscribe(&filling, &mut message) {
+                None => is_answered_by_pong = self.dialect.is_ready_by_pong(),
+                Some(is_answered) => {
+                    encode(&self.dialect, &message, &mut frames).map_err(OpenError::Socket)?;
+                    answers += usize::from(is_answered);
+                }
+            }
+            if answers == ANSWERS_MAX {
+                self.ask(&std::mem::take(&mut frames), std::mem::take(&mut answers), &mut on_incoming)?;
+            }
         }
+        self.ask(&frames, answers, &mut on_incoming)?;
+        if is_answered_by_pong { self.ping(on_incoming) } else { Ok(()) }
     }
 
     /// Waits until the server has answered a ping, and so has done all that came before.
@@ -94,33 +104,32 @@ impl Speaker {
         topic: &Topic,
         on_incoming: impl FnMut(Incoming<'_>),
     ) -> Result<bool, OpenError> {
-        let mut message = Vec::new();
+        let (mut message, mut frame) = (Vec::new(), Vec::new());
         let filling = Filling { subscription: self.subscriptions, ..topic.filling(&[]) };
-        let is_answered = self.dialect.unsubscribe(&filling, &mut message);
-        self.ask(&message, is_answered, on_incoming)?;
-        Ok(is_answered.is_some())
+        let Some(is_answered) = self.dialect.unsubscribe(&filling, &mut message) else { return Ok(false) };
+        encode(&self.dialect, &message, &mut frame).map_err(OpenError::Socket)?;
+        self.ask(&frame, usize::from(is_answered), on_incoming)?;
+        Ok(true)
     }
 
-    /// Sends a request, if there is one, and waits for its answer, if it has one.
+    /// Sends requests, and waits for their answers.
     fn ask(
         &mut self,
-        message: &[u8],
-        is_answered: Option<bool>,
+        frames: &[u8],
+        mut answers: usize,
         mut on_incoming: impl FnMut(Incoming<'_>),
     ) -> Result<(), OpenError> {
-        let Some(is_answered) = is_answered else { return Ok(()) };
-        self.connection.send(kind(&self.dialect), message).map_err(OpenError::Socket)?;
-        let mut buffer = vec![0; 4096];
-        let mut answer = None;
-        while is_answered && answer.is_none() {
+        self.connection.send_encoded(frames).map_err(OpenError::Socket)?;
+        let (mut buffer, mut refused) = (vec![0; 4096], None);
+        while answers > 0 && refused.is_none() {
             self.connection.wait_readable()?;
             self.receive(&mut buffer, |incoming| match incoming {
-                Incoming::Answer => answer = Some(Ok(())),
-                Incoming::Error(text) => answer = Some(Err(OpenError::Subscribe { text })),
+                Incoming::Answer => answers = answers.saturating_sub(1),
+                Incoming::Error(text) => refused = Some(text),
                 other => on_incoming(other),
             })?;
         }
-        answer.unwrap_or(Ok(()))
+        refused.map_or(Ok(()), |text| Err(OpenError::Subscribe { text }))
     }
 
     /// Reads once, without waiting, and hands over what is now whole. Pings of both kinds are answered.
@@ -180,6 +189,10 @@ impl AsFd for Speaker {
         self.connection.as_fd()
     }
 }
+
+/// Subscriptions that wait for their answers at a time: one by one, a million of them takes longer than servers wait
+/// for a pong of those who have subscribed already.
+const ANSWERS_MAX: usize = 32;
 
 fn kind(dialect: &Dialect) -> Kind {
     if dialect.is_binary() { Kind::Binary } else { Kind::Text }

@@ -224,7 +224,7 @@ impl<'r> Visitors<'r> {
         let mut visit = Visit { published_before: 0, owed: None, sequence: None };
         let tally = &mut self.outcome.tally;
         // Messages may come with the answer, and those before it are not promised.
-        let joined = guest.speaker.subscribe(&self.visits.topic, |incoming| visit.judge(&incoming, tally));
+        let joined = guest.speaker.subscribe([&self.visits.topic], |incoming| visit.judge(&incoming, tally));
         // All that is published from now on must come.
         visit.published_before = self.progress.published();
         match joined {

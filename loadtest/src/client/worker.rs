@@ -144,10 +144,9 @@ impl Worker {
                 return Err(OpenError::Interrupted);
             }
             let mut speaker = Speaker::open(opener, number, role)?;
-            for index in audience.topics_of(number) {
-                // Nothing has been published yet: what comes with the answer is a greeting.
-                speaker.subscribe(audience.topics.at(index), |_| ())?;
-            }
+            // Nothing has been published yet: what comes with the answers is a greeting.
+            let topics = audience.topics_of(number).map(|index| audience.topics.at(index));
+            speaker.subscribe(topics, |_| ())?;
             let index = EventData::new_u64(subscribers.len() as u64);
             epoll::add(&poller, &speaker, index, EventFlags::IN).map_err(socket)?;
             let sequences = Sequences::of(audience.streams_of(number));

@@ -27,6 +27,14 @@ fn each_topic_reaches_its_own_subscribers_in_every_mode() {
 }
 
 #[test]
+fn more_subscriptions_than_wait_for_answers_at_a_time_are_all_in_force() {
+    let report =
+        report(Fault::None, "topics --topics 90 --subscribers 2 --topics-each 90 --publishes 300 --skew 0");
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.tally.delivered, 600, "{report}");
+}
+
+#[test]
 fn a_message_on_another_topic_is_found() {
     let report = report(Fault::WrongTopic, &format!("{TOPICS} --rate 2000"));
     assert!(report.tally.missing > 0 && report.tally.missing == report.tally.unexpected, "{report}");
