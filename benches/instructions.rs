@@ -49,8 +49,8 @@ const PROGRAMS: &[Program] = &[
     ("publish_per_subscriber", 1000, |times| publish(1000, times)),
     ("flush_per_session", 1000, |times| flush(1000, 1, times)),
     ("flush_16_frames_per_frame", 16_000, |times| flush(1000, 16, times)),
-    // Half of it is the copy into the batch that the two send.
     ("flush_2_sessions_in_step_per_frame", 32, |times| flush(2, 16, times)),
+    ("burst_16_to_2_subscribers_per_frame", 32, |times| burst(2, 16, times)),
     ("decode_masked_128B", 1, decode),
     ("mask_4KiB", 1, unmask),
     ("utf8_4KiB_ascii", 1, |times| utf8(&"fanwire ".repeat(512), times)),
@@ -83,6 +83,17 @@ fn flush(subscribers: u32, burst: u32, times: u64) {
         (0..burst).for_each(|_| fan_out.publish());
         fan_out.queue();
         counted(&mut || fan_out.flush());
+    }
+}
+
+fn burst(subscribers: u32, burst: u32, times: u64) {
+    let mut fan_out = FanOutBench::new(subscribers, 128);
+    for _ in 0..times {
+        counted(&mut || {
+            (0..burst).for_each(|_| fan_out.publish());
+            fan_out.queue();
+            fan_out.flush();
+        });
     }
 }
 
