@@ -459,6 +459,13 @@ mod tests {
     }
 
     #[test]
+    fn io_uring_may_be_written_out() {
+        for name in ["uring", "io_uring"] {
+            assert_eq!(args(&[&format!("--driver={name}")]).driver, Driver::Uring);
+        }
+    }
+
+    #[test]
     fn bad_values_are_refused() {
         for bad in [
             "--listen=8080",

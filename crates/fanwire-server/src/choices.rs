@@ -13,6 +13,7 @@ pub(crate) enum Driver {
     /// io_uring where it works, else epoll
     Auto,
     /// io_uring, or an error
+    #[value(alias = "io_uring")]
     Uring,
     /// epoll
     Epoll,
