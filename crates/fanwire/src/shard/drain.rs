@@ -101,7 +101,11 @@ impl<D: Driver> Core<D> {
             is_cut: false,
         });
         for slot in self.slots(|state| matches!(state, State::Proxied | State::Head | State::Parked)) {
+            let is_silent = self.conns[slot as usize].read_bytes == 0;
             self.refuse_draining(slot);
+            if is_silent {
+                self.set_timer(slot, self.close_ns.min(SILENT_LINGER_NS));
+            }
         }
     }
 
@@ -148,3 +152,6 @@ impl<D: Driver> Core<D> {
 
 /// A drain closes at least 100 sessions a second and shard: few sessions need not wait for their deadline.
 const DRAIN_PACE_NS_MAX: u64 = 10_000_000;
+
+/// Browsers open connections on suspicion: a drain waits for what such a one may have sent just now, and not for its end.
+const SILENT_LINGER_NS: u64 = 250_000_000;

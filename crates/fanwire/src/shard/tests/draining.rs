@@ -90,3 +90,26 @@ fn what_is_published_between_two_closes_reaches_whom_the_next_one_closes() {
     let counts = streams.map(|stream| stream.windows(message.len()).filter(|part| part == message).count());
     assert_eq!(counts.collect::<Vec<_>>(), [0, 100]);
 }
+
+#[test]
+fn a_drain_does_not_wait_for_the_end_of_connections_that_have_said_nothing() {
+    let options = Options::default();
+    let close_time = options.close_timeout;
+    let ended_after = |said: &[u8]| {
+        let mut rig = Rig::new(Options::default());
+        let mut client = rig.server.connect();
+        client.send(said);
+        rig.settle();
+        let began = rig.server.now();
+        rig.server.begin_drain(Duration::from_secs(60));
+        rig.pass(MILLISECOND);
+        assert!(received(&mut client).starts_with(b"HTTP/1.1 503 "));
+        assert!(rig.server.run_until(STEPS_MAX, |server| server.ended().is_some()));
+        (rig.server.now() - began, rig.stats().close_timeouts)
+    };
+    let (silent, timeouts) = ended_after(b"");
+    assert!(silent < Duration::from_millis(300), "{silent:?}");
+    assert_eq!(timeouts, 1);
+    let (speaking, _) = ended_after(b"GET /ws");
+    assert!(speaking >= close_time, "{speaking:?}");
+}
