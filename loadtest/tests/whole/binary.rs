@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -171,6 +172,24 @@ fn an_interrupt_ends_each_scenario_with_its_report() {
         assert_eq!(output.status.code(), Some(130), "{scenario}: {stdout}");
         assert!(stdout.contains("lost 0") && stdout.contains("interrupted "), "{scenario}: {stdout}");
     }
+}
+
+#[test]
+fn an_interrupt_ends_idling_with_its_report() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["idle", "--connections", "3", "--duration", "600", "--url", &start(Fault::None)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // All are open, and it has said so.
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("3 open")));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{stdout}");
+    assert!(stdout.contains("closed 0") && stdout.contains("interrupted after"), "{stdout}");
 }
 
 #[test]
