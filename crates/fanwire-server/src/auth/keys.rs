@@ -105,9 +105,18 @@ pub(super) fn secret(path: &Path) -> Result<Vec<u8>, String> {
 
 impl Key {
     fn of_file(bytes: &[u8]) -> Result<Self, String> {
-        match std::str::from_utf8(bytes).ok().filter(|text| text.contains("-----BEGIN ")) {
-            Some(text) => Self::of_pem(text),
-            None => Self::of_secret(None, line_of(bytes)),
+        if bytes.windows(PEM.len()).any(|part| part == PEM) {
+            return Self::of_pem(
+                std::str::from_utf8(bytes).map_err(|_| "is PEM with bytes that are no text")?,
+            );
+        }
+        let line = line_of(bytes);
+        // RFC 8725 s3.1: whoever has the public key could sign tokens if it were taken for a secret.
+        match public_form(line) {
+            Some(form) => {
+                Err(format!("{form}, and no secret: a secret is random, as of `openssl rand -base64 48`"))
+            }
+            None => Self::of_secret(None, line),
         }
     }
 
@@ -194,6 +203,31 @@ impl Key {
     }
 }
 
+/// What these bytes are if they are a key that others may know, and how to give it.
+fn public_form(bytes: &[u8]) -> Option<&'static str> {
+    let text = bytes.trim_ascii_start();
+    if text.starts_with(b"{") || text.starts_with(b"[") {
+        return Some("is JSON: give a JWKS by auth_jwks_file, as {\"keys\":[...]}");
+    }
+    if [&b"ssh-"[..], b"ecdsa-", b"sk-ssh-", b"sk-ecdsa-"].iter().any(|head| text.starts_with(head)) {
+        return Some("is a key of OpenSSH: give it in PEM, by `ssh-keygen -e -m PKCS8`");
+    }
+    let letters: Vec<u8> = text.iter().copied().filter(|letter| !letter.is_ascii_whitespace()).collect();
+    let is_der = is_sequence(bytes) || STANDARD.decode(letters).is_ok_and(|bytes| is_sequence(&bytes));
+    is_der.then_some("is a key in DER: give it in PEM, by `openssl pkey -pubin -inform DER`")
+}
+
+/// A `SEQUENCE` of DER that is as long as it says (X.690 section 8.1): every public key and certificate is one.
+fn is_sequence(bytes: &[u8]) -> bool {
+    let length = match bytes {
+        [0x30, length @ ..=0x7f, content @ ..] => (usize::from(*length), content.len()),
+        [0x30, 0x81, length, content @ ..] => (usize::from(*length), content.len()),
+        [0x30, 0x82, high, low, content @ ..] => (usize::from(*high) << 8 | usize::from(*low), content.len()),
+        _ => return false,
+    };
+    length.0 == length.1
+}
+
 /// An editor ends a file with a new line.
 fn line_of(bytes: &[u8]) -> &[u8] {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
@@ -220,6 +254,8 @@ const P256_HEAD: &[u8] = &[
 /// RFC 8017 appendix A.1: the name of RSA, with no parameters.
 const RSA_NAME: &[u8] =
     &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+
+const PEM: &[u8] = b"-----BEGIN ";
 
 const SECRET_BYTES_MIN: usize = 32;
 

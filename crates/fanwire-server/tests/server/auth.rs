@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::{Value, json};
 
@@ -372,6 +373,25 @@ fn keys_that_are_none_say_what_to_give() {
         ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n", "is no PEM"),
     ] {
         let file = File::new("bad.key", text);
+        let (code, errors) = run_to_end(&["--auth=jwt", "--auth-key-file", file.path(), "config", "check"]);
+        assert!(code == 2 && errors.contains(said) && errors.contains(file.path()), "{errors}");
+    }
+    let body: String = ED.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(&body).unwrap();
+    let public: [(&[u8], &str); 6] = [
+        (
+            br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"abcdefghijklmnop"}]}"#,
+            "is JSON: give a JWKS by auth_jwks_file",
+        ),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbcdefghijklmnop ada@example", "is a key of OpenSSH"),
+        (&der, "is a key in DER"),
+        (&[&der[..], b"\n"].concat(), "is a key in DER"),
+        (body.as_bytes(), "is a key in DER"),
+        (&[&b"\xe9 key\n"[..], ED.as_bytes()].concat(), "is PEM with bytes that are no text"),
+    ];
+    for (bytes, said) in public {
+        let file = File::new("public.key", "");
+        fs::write(file.path(), bytes).unwrap();
         let (code, errors) = run_to_end(&["--auth=jwt", "--auth-key-file", file.path(), "config", "check"]);
         assert!(code == 2 && errors.contains(said) && errors.contains(file.path()), "{errors}");
     }
