@@ -10,6 +10,7 @@ mod args;
 mod cache;
 mod caller;
 mod counts;
+mod names;
 mod post;
 mod question;
 

@@ -20,13 +20,13 @@ use fanwire::{Auth, Request, Ticket};
 use tokio::{
     runtime::Builder,
     sync::{
-        Semaphore,
+        OwnedSemaphorePermit, Semaphore,
         mpsc::{self, Receiver, Sender},
     },
     time::timeout_at,
 };
 
-use super::{Decision, Digest, Failure, Question, Refused, Webhook, counts::Counts};
+use super::{Decision, Digest, Failure, Question, Refused, Webhook, counts::Counts, names::LOOKUPS_MAX};
 use crate::{
     args::Args,
     auth::{Gate, PROTOCOL, Pass, renewal::Renewal},
@@ -172,13 +172,13 @@ impl Shared {
             let shared = self.clone();
             tokio::spawn(async move {
                 let underway = Underway::new(&shared.in_flight);
-                shared.settle(job).await;
-                drop((underway, place));
+                shared.settle(job, (underway, place)).await;
             });
         }
     }
 
-    async fn settle(&self, job: Box<Job>) {
+    /// Asks, gives the place back, and does what the answer says, for which a session's shard may have to be waited.
+    async fn settle(&self, job: Box<Job>, place: (Underway<'_>, OwnedSemaphorePermit)) {
         let Job { webhook, question, then, asked_at } = *job;
         let deadline = (asked_at + webhook.timeout).into();
         let answer = timeout_at(deadline, webhook.ask(&question, then.digest())).await;
@@ -187,6 +187,7 @@ impl Shared {
             Ok(decision) => self.counts.decided(decision),
             Err(failure) => self.counts.failed(&webhook.endpoint, &question.id, failure),
         }
+        drop(place);
         match then {
             Then::Open { ticket, is_offered, .. } => {
                 ticket.answer(answer.map_or_else(|_| undecided(), |decision| auth_of(decision, is_offered)));
@@ -234,6 +235,3 @@ impl Then {
 fn undecided() -> Auth<Visitor> {
     Auth::reject(503, "who may connect cannot be found out at present: try again later\n")
 }
-
-/// Threads for names.
-const LOOKUPS_MAX: usize = 4;

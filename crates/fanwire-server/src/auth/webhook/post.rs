@@ -10,7 +10,8 @@ use std::{
     error::Error as _,
     fmt,
     fs::File,
-    io::{BufReader, Read as _},
+    io::{self, BufReader, Read as _},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -36,7 +37,7 @@ use tokio_rustls::{
     },
 };
 
-use super::Failure;
+use super::{Failure, names::look_up};
 
 /// An address, and the open connections to it.
 pub(super) struct Endpoint {
@@ -137,8 +138,9 @@ impl Endpoint {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let connected = TcpStream::connect((&*self.host, self.port)).await;
-        let stream = connected.map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let unreachable = |error: io::Error| Failure::Unreachable(error.to_string());
+        let addresses = self.addresses().await.map_err(unreachable)?;
+        let stream = TcpStream::connect(&*addresses).await.map_err(unreachable)?;
         // A question is one small write, and nobody else's.
         let _ = stream.set_nodelay(true);
         match &self.tls {
@@ -149,6 +151,14 @@ impl Endpoint {
                 Connection::new(TokioIo::new(stream)).await
             }
         }
+    }
+
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.port)]);
+        }
+        let (host, port) = (self.host.clone(), self.port);
+        look_up(move || (&*host, port).to_socket_addrs()).await
     }
 
     /// The connection that was used last, if one is fit to be used again.
