@@ -5,11 +5,7 @@
 //! Bounds  one inbox place per message and interested shard; a batch waits `FULL_TIME_MAX` for room
 //! Source  docs/http-api.md
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State as Of},
@@ -18,6 +14,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
+use tokio::time::Instant;
 
 use super::{
     State,
@@ -45,6 +42,7 @@ pub(super) async fn broadcast(state: Of<Arc<State>>, request: Request) -> Result
 /// Publishes one message per line. All lines are checked before the first is published, and read again then: a list of
 /// them could be longer than their text.
 pub(super) async fn batch(state: Of<Arc<State>>, request: Request) -> Result<Response, Problem> {
+    let ends_at = Instant::now() + BATCH_TIME_MAX;
     let body = body::read(&state.room, request, LINES).await?;
     for (number, line) in lines(&body) {
         Message::read(line, &state).map_err(|problem| problem.at_line(number))?;
@@ -52,10 +50,23 @@ pub(super) async fn batch(state: Of<Arc<State>>, request: Request) -> Result<Res
             tokio::task::yield_now().await;
         }
     }
+    let messages = lines(&body).map(|(number, line)| (number, Message::read(line, &state)));
+    let accepted = publish_each(messages, ends_at, |message| message.publish(&state)).await?;
+    Ok(json(StatusCode::OK, &json!({ "accepted": accepted })))
+}
+
+/// Publishes message after message; how many. What was published must be told, so it ends before the request is given
+/// up.
+async fn publish_each<T>(
+    messages: impl Iterator<Item = (usize, Result<T, Problem>)>,
+    ends_at: Instant,
+    publish: impl Fn(&T) -> Result<(), Problem>,
+) -> Result<usize, Problem> {
     let mut accepted = 0;
-    for (number, line) in lines(&body) {
-        let published = match Message::read(line, &state) {
-            Ok(message) => wait_and_publish(&state, &message).await,
+    for (number, message) in messages {
+        let published = match message {
+            Ok(_) if Instant::now() >= ends_at => Err(Problem::full()),
+            Ok(message) => wait_and_publish(|| publish(&message)).await,
             Err(problem) => Err(problem),
         };
         published.map_err(|problem| problem.at_line(number).after(accepted))?;
@@ -64,7 +75,7 @@ pub(super) async fn batch(state: Of<Arc<State>>, request: Request) -> Result<Res
             tokio::task::yield_now().await;
         }
     }
-    Ok(json(StatusCode::OK, &json!({ "accepted": accepted })))
+    Ok(accepted)
 }
 
 /// The lines with something in them, each with its number from 1 on.
@@ -74,10 +85,10 @@ fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 /// Publishes a message as soon as there is room for it.
-async fn wait_and_publish(state: &State, message: &Message<'_>) -> Result<(), Problem> {
+async fn wait_and_publish(publish: impl Fn() -> Result<(), Problem>) -> Result<(), Problem> {
     let mut since = None;
     loop {
-        match message.publish(state) {
+        match publish() {
             Err(problem) if problem.is_full() && has_waited(&mut since).await => {}
             done => return done,
         }
@@ -147,3 +158,39 @@ const LINES_PER_TURN: usize = 1_024;
 const FULL_TIME_MAX: Duration = Duration::from_secs(1);
 
 const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// For all of a batch but its last message's wait, within `ANSWER_TIME_MAX` of `routes`.
+const BATCH_TIME_MAX: Duration = Duration::from_secs(50);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_takes_too_long_says_how_many_were_published() {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let of = |count| {
+            runtime.block_on(async {
+                let (ends_at, last) = (Instant::now() + BATCH_TIME_MAX, Cell::new(Instant::now()));
+                // Each waits for room for 0.9 s.
+                let publish = |(): &()| {
+                    if last.get().elapsed() < Duration::from_millis(900) {
+                        return Err(Problem::full());
+                    }
+                    last.set(Instant::now());
+                    Ok(())
+                };
+                publish_each((1..=count).map(|number| (number, Ok(()))), ends_at, publish).await
+            })
+        };
+        assert_eq!(of(50).unwrap(), 50);
+        let problem = of(100).unwrap_err();
+        assert!(problem.is_full());
+        let said = serde_json::to_value(&problem).unwrap();
+        assert_eq!((&said["accepted"], &said["line"]), (&json!(56), &json!(57)), "{said}");
+    }
+}
