@@ -43,6 +43,10 @@ impl Arguments {
                 "--quick" => is_quick = true,
                 "--test" => is_bench = false,
                 "--list" => return Ok(None),
+                "--help" | "-h" => {
+                    println!("{HELP}");
+                    return Ok(None);
+                }
                 "--rounds" => {
                     let count = arguments.next().and_then(|text| text.parse().ok());
                     rounds = Some(count.filter(|count| (1..=1000).contains(count)).ok_or(ROUNDS)?);
@@ -66,6 +70,12 @@ impl Arguments {
     }
 }
 
+const HELP: &str = "cargo bench [--bench NAME] -- [--quick] [--rounds N] [FILTER]...
+  --quick     below a minute or two, to see that something broke
+  --rounds N  so many rounds, 1 to 1000, where a bench has rounds
+  FILTER      only what has this in its name; without one, all
+Those by criterion take criterion's options, too.";
+
 const ROUNDS: &str = "--rounds needs a number from 1 to 1000";
 
 #[cfg(test)]
@@ -74,6 +84,13 @@ mod tests {
 
     fn parse(line: &str) -> Result<Option<Arguments>, &'static str> {
         Arguments::parse("test", line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn help_and_a_list_run_nothing() {
+        for line in ["--help", "--bench -h", "--bench --list"] {
+            assert_eq!(parse(line), Ok(None), "{line}");
+        }
     }
 
     #[test]

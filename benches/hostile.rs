@@ -3,7 +3,7 @@
 //! In      `cargo bench --bench hostile -- [--quick] [--rounds N] [FILTER]...`
 //! Out     per case and driver: p99 of a background stream's delivery before, during and after the attack, from when
 //!         each message was due; the peak of the server's memory beside the sum that it prints
-//! Bounds  about eight minutes; `--quick` below one; without `--bench` one small case, as `cargo test` wants
+//! Bounds  about 25 minutes, `--rounds 1` eight; `--quick` below one; without `--bench` one small case, as `cargo test` wants
 //! Source  the cases of crates/fanwire/tests/hostile, which judge every delivery here as well. The stream waits for
 //!         nobody here: a healthy client whose queue of the default length overflows fails the case
 
