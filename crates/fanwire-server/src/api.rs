@@ -27,7 +27,7 @@ use fanwire::{Publisher, Running, Sessions};
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
-    args::Args, auth::Caller, host::Hosts, live::Live, metrics::Requests, problem::Limits, rules::Rules,
+    args::Args, auth::Caller, live::Live, metrics::Requests, problem::Limits, refused::Refused, rules::Rules,
     signals::Ending, visitor::Visitor,
 };
 
@@ -88,11 +88,11 @@ impl Bound {
         running: Arc<Running<Visitor>>,
         rules: Live<Rules>,
         caller: Caller,
+        refused: Refused,
         ending: Ending,
     ) -> io::Result<Api> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let state = State {
-            hosts: Hosts::new([&*self.address.to_string()], &args.host),
             limits: args.limits(),
             publisher: running.publisher(),
             sessions: running.sessions(),
@@ -100,6 +100,7 @@ impl Bound {
             running,
             rules,
             caller,
+            refused,
             ending,
             started: Instant::now(),
             requests: Requests::new(),
@@ -120,8 +121,6 @@ impl Bound {
 
 /// What requests are answered from.
 struct State {
-    /// Of pages in browsers on this machine, where no token is asked for.
-    hosts: Hosts,
     limits: Limits,
     publisher: Publisher,
     sessions: Sessions<Visitor>,
@@ -131,6 +130,7 @@ struct State {
     rules: Live<Rules>,
     /// For what the webhook answers.
     caller: Caller,
+    refused: Refused,
     ending: Ending,
     started: Instant,
     requests: Requests,

@@ -21,6 +21,7 @@ use crate::{
     live::{Live, View},
     page::Page,
     problem::{Limits, Problem},
+    refused::Refused,
     reply::{Renewed, error_data, json},
     rules::Rules,
     signals::Ending,
@@ -37,6 +38,7 @@ pub(crate) struct App {
     page: Arc<Page>,
     expiry: Expiry,
     caller: Caller,
+    refused: Refused,
     ending: Ending,
 }
 
@@ -47,11 +49,12 @@ impl App {
         rules: &Live<Rules>,
         expiry: Expiry,
         caller: Caller,
+        refused: Refused,
         ending: Ending,
     ) -> Self {
         let page = Arc::new(Page::new(&args.path));
         let (rules, limits) = (View::new(rules.clone()), args.limits());
-        Self { rules, is_local, limits, page, expiry, caller, ending }
+        Self { rules, is_local, limits, page, expiry, caller, refused, ending }
     }
 
     fn answer(&mut self, session: &mut Session<'_, Visitor>, message: &Message<'_>) -> Result<(), Problem> {
@@ -152,7 +155,8 @@ impl App {
         let user = admission.pass.user().unwrap_or_default().to_owned();
         let question = Question::of_session(peer, &user, token);
         let (watched, expiry) = (admission.watched.take(), self.expiry.clone());
-        let renewal = Renewal::new(handle, user, rules.clone(), expiry, topics, watched);
+        let refused = self.refused.clone();
+        let renewal = Renewal::new(handle, user, rules.clone(), expiry, refused, topics, watched);
         admission.renewal = Some(renewal.clone());
         self.caller.ask(webhook, question, Then::Renew(renewal));
         Ok(())
@@ -193,7 +197,10 @@ impl Handler for App {
             Gate::Open => Visitor::default(),
             Gate::Tokens(tokens) => match tokens.admit(request) {
                 Ok(pass) => Visitor::of(pass),
-                Err(refusal) => return Auth::reject(401, format!("{refusal}\n")),
+                Err(refusal) => {
+                    self.refused.token(refusal);
+                    return Auth::reject(401, format!("{refusal}\n"));
+                }
             },
             Gate::Webhook(webhook) => return self.caller.admit(webhook, request, is_offered),
         };
@@ -213,6 +220,7 @@ impl Handler for App {
 
     fn on_message(&mut self, session: &mut Session<'_, Visitor>, message: Message<'_>) {
         if let Err(problem) = self.answer(session, &message) {
+            self.refused.problem(&problem);
             // An answer that cannot be queued has closed the session or met its overflow policy, and is counted.
             let _ = session.send("error", error_data(&problem));
         }

@@ -205,6 +205,36 @@ impl Refusal {
             _ => Self::Malformed,
         }
     }
+
+    /// For metrics.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::NoKey => "no_key",
+            Self::Signature => "signature",
+            Self::Expired => "expired",
+            Self::Early => "early",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Claim => "claim",
+        }
+    }
+
+    /// All reasons.
+    pub(crate) const REASONS: [&'static str; 10] = [
+        "missing",
+        "too_long",
+        "malformed",
+        "no_key",
+        "signature",
+        "expired",
+        "early",
+        "issuer",
+        "audience",
+        "claim",
+    ];
 }
 
 /// Where tokens are looked for.

@@ -28,6 +28,11 @@ impl Hosts {
         Self { names: is_known.then_some(names) }
     }
 
+    /// Those of loopback, and these.
+    pub(crate) fn of_loopback_and(named: &[String]) -> Self {
+        Self::new(["localhost"], named)
+    }
+
     /// Whether a page may ask for `host`, the request's own header.
     pub(crate) fn allows(&self, host: &str) -> bool {
         let Some(names) = &self.names else { return true };

@@ -22,6 +22,7 @@ mod origin;
 mod page;
 mod places;
 mod problem;
+mod refused;
 mod reload;
 mod reply;
 mod report;
@@ -51,6 +52,7 @@ use crate::{
     choices::LogFormat,
     live::Live,
     logs::Logs,
+    refused::Refused,
     reload::Reload,
     rules::Rules,
     settings::{Settings, Trouble},
@@ -129,10 +131,14 @@ fn serve(line: Vec<OsString>, mut settings: Settings, logs: Logs) -> Result<Exit
     let caller = Caller::new(&args);
     caller.start_for(&rules.load().gate).map_err(Failure::Start)?;
     let is_local = args.is_local(&server.addresses());
-    let app = App::new(&args, is_local, &rules, expiry, caller.clone(), ending.clone());
+    let refusals = Refused::new();
+    let app = App::new(&args, is_local, &rules, expiry, caller.clone(), refusals.clone(), ending.clone());
     let running = Arc::new(server.start(|_| app.clone()).map_err(refused)?);
     let (drain_delay, drain_timeout) = (args.drain_delay, args.drain_timeout);
-    let api = api.map(|api| api.start(&args, running.clone(), rules.clone(), caller.clone(), ending.clone()));
+    let start_api = |api: Bound| {
+        api.start(&args, running.clone(), rules.clone(), caller.clone(), refusals, ending.clone())
+    };
+    let api = api.map(start_api);
     let api = api.transpose().map_err(thread)?;
     let reload = Reload::new(line, settings, rules, caller.clone(), logs);
     let stopped = signals

@@ -1,6 +1,6 @@
 //! Metrics: the engine's counters in the form that Prometheus reads.
 //!
-//! In      statistics, the API's own counts, the webhook's
+//! In      statistics, the API's own counts, the webhook's, what clients were refused
 //! Out     text of the exposition format, version 0.0.4
 //! Bounds  some 200 lines per shard, made anew for each scrape; between scrapes nothing is done
 //! Source  <https://prometheus.io/docs/instrumenting/exposition_formats/>,
@@ -26,10 +26,16 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::auth::Caller;
+use crate::{auth::Caller, refused::Refused};
 
 /// All metrics as text.
-pub(crate) fn text(stats: &Stats, is_draining: bool, requests: &Requests, caller: &Caller) -> Vec<u8> {
+pub(crate) fn text(
+    stats: &Stats,
+    is_draining: bool,
+    requests: &Requests,
+    caller: &Caller,
+    refused: &Refused,
+) -> Vec<u8> {
     let mut families = Families::default();
     for (index, shard) in stats.shards.iter().enumerate() {
         families.add_shard(&index.to_string(), shard);
@@ -42,6 +48,7 @@ pub(crate) fn text(stats: &Stats, is_draining: bool, requests: &Requests, caller
     for (name, value) in caller.counts() {
         families.add_webhook(name, value);
     }
+    families.add_refused(refused);
     families.add_process(is_draining);
     let mut all: Vec<_> = families.by_name.into_values().collect();
     all.extend(requests.0.collect().into_iter().filter(|family| !family.get_metric().is_empty()));
@@ -149,6 +156,17 @@ impl Families {
                 let labels = [("outcome", outcome)];
                 self.add_counter("fanwire_webhook_questions_total", help, &labels, value as f64);
             }
+        }
+    }
+
+    fn add_refused(&mut self, refused: &Refused) {
+        for (code, count) in refused.problems() {
+            let help = "Messages of clients that were answered by an error, by its code.";
+            self.add_counter("fanwire_client_errors_total", help, &[("code", code)], count as f64);
+        }
+        for (reason, count) in refused.tokens() {
+            let help = "Tokens that opened nothing, of handshakes and in band, by what was wrong.";
+            self.add_counter("fanwire_tokens_refused_total", help, &[("reason", reason)], count as f64);
         }
     }
 

@@ -79,6 +79,24 @@ impl Problem {
         }
     }
 
+    /// All codes.
+    pub(crate) const CODES: [&'static str; 14] = [
+        "bad_request",
+        "unknown_topic",
+        "publish_disabled",
+        "forbidden",
+        "unauthorized",
+        "auth_unavailable",
+        "too_soon",
+        "auth_disabled",
+        "too_many_topics",
+        "topic_too_long",
+        "reserved_topic",
+        "payload_too_large",
+        "busy",
+        "stopping",
+    ];
+
     /// What the engine refused to subscribe to.
     pub(crate) fn of_subscribe(error: SubscribeError, limits: Limits) -> Self {
         match error {

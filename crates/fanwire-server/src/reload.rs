@@ -50,8 +50,9 @@ impl Reload {
     }
 
     fn take(&mut self, mut new: Settings) -> Result<usize, String> {
-        check(&new)?;
-        // Rules depend on the address, which stays: what is fit for another one may open this one to strangers.
+        check_form(&new)?;
+        // Rules depend on the addresses, which stay: what is fit for another one may open these to strangers, and those of
+        // systemd's sockets are in no setting.
         new.args.listen.clone_from(&self.settings.args.listen);
         new.args.listen_proxy.clone_from(&self.settings.args.listen_proxy);
         new.args.api_listen.clone_from(&self.settings.args.api_listen);
@@ -94,9 +95,14 @@ impl Reload {
 /// # Errors
 /// What is wrong and who said so.
 pub(crate) fn check(settings: &Settings) -> Result<(), String> {
+    check_form(settings)?;
+    settings.args.check_exposure()
+}
+
+/// All but whom the addresses let in.
+fn check_form(settings: &Settings) -> Result<(), String> {
     Rules::new(&settings.args)?;
     settings.args.check_proxies()?;
-    settings.args.check_exposure()?;
     // Port 0 of loopback can always be had, and nobody is listened to.
     match Server::bind_with("127.0.0.1:0", settings.args.options()) {
         Ok(_) => Ok(()),
@@ -122,8 +128,17 @@ fn read(line: &[OsString]) -> Result<Settings, String> {
     })
 }
 
+/// For the log: the query of an address may hold what is nobody else's business.
 fn shown(row: &Row) -> String {
-    if row.texts.is_empty() { "not set".to_owned() } else { row.texts.join(", ") }
+    if row.texts.is_empty() {
+        return "not set".to_owned();
+    }
+    let is_address = row.key == "auth_webhook_url";
+    let text = |text: &'_ String| match text.split_once('?') {
+        Some((place, _)) if is_address => format!("{place}?..."),
+        _ => text.clone(),
+    };
+    row.texts.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// Settings that need no restart.

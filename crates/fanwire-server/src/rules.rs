@@ -5,7 +5,7 @@
 //! Bounds  as long as the settings
 //! Source  docs/configuration.md
 
-use crate::{api::Access, args::Args, auth::Gate, origin::Origins, topics::Patterns};
+use crate::{api::Access, args::Args, auth::Gate, host::Hosts, origin::Origins, topics::Patterns};
 
 /// One set of rules; a reload makes another.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Rules {
     pub(crate) publish: Patterns,
     /// Of the HTTP API.
     pub(crate) api: Access,
+    /// Under which the API may be asked for where no token is, which is on loopback only.
+    pub(crate) api_hosts: Hosts,
 }
 
 impl Rules {
@@ -33,6 +35,7 @@ impl Rules {
             subscribe: patterns("subscribe_topics", &args.subscribe_topics)?,
             publish: patterns("publish_topics", &args.publish_topics)?,
             api: Access::new(args)?,
+            api_hosts: Hosts::of_loopback_and(&args.host),
         })
     }
 }

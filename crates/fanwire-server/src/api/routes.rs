@@ -63,7 +63,7 @@ fn check(state: &State, route: &str, request: &Request) -> Result<(), Problem> {
     if !rules.api.is_guarded() {
         // A page of another name may have that resolve to this machine: only the name gives it away.
         let host = header(header::HOST).and_then(|host| str::from_utf8(host).ok()).unwrap_or_default();
-        if !state.hosts.allows(host) {
+        if !rules.api_hosts.allows(host) {
             let error = "this Host is none of the API's names: ask for localhost, or name it by --host";
             return Err(Problem::new(StatusCode::FORBIDDEN, error));
         }
@@ -84,7 +84,7 @@ async fn openapi() -> Response {
 
 async fn show_metrics(state: Of<Arc<State>>) -> Response {
     let (stats, is_draining) = (state.running.stats(), state.ending.has_begun());
-    let text = metrics::text(&stats, is_draining, &state.requests, &state.caller);
+    let text = metrics::text(&stats, is_draining, &state.requests, &state.caller, &state.refused);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

@@ -12,6 +12,7 @@ use fanwire::{Auth, DriverChoice, Handler, Message, Options, Request, Server, Se
 use serde_json::Value;
 
 use super::*;
+use crate::refused::Refused;
 
 /// Everybody is subscribed to `news`, and whoever says something holds the shard while the gate is shut.
 struct Held(Arc<Gate>);
@@ -56,7 +57,10 @@ impl World {
         let args = Args::parse_from(["fanwire-server"]);
         let rules = Live::new(Rules::new(&args).unwrap());
         let (caller, ending) = (Caller::new(&args), Ending::default());
-        let api = Api::bind("127.0.0.1:0").unwrap().start(&args, running, rules, caller, ending).unwrap();
+        let api = Api::bind("127.0.0.1:0")
+            .unwrap()
+            .start(&args, running, rules, caller, Refused::new(), ending)
+            .unwrap();
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(HANDSHAKE).unwrap();
         let mut answer = [0; 12];

@@ -16,6 +16,7 @@ use fanwire::{SendError, SessionHandle};
 use super::{Expiry, Pass, Watched, webhook::Decision};
 use crate::{
     problem::Problem,
+    refused::Refused,
     reply::{Renewed, error_data, json},
     rules::Rules,
     visitor::may_subscribe,
@@ -41,6 +42,7 @@ struct Shared {
     user: String,
     rules: Arc<Rules>,
     expiry: Expiry,
+    refused: Refused,
     state: Mutex<State>,
 }
 
@@ -63,11 +65,12 @@ impl Renewal {
         user: String,
         rules: Arc<Rules>,
         expiry: Expiry,
+        refused: Refused,
         topics: HashSet<String>,
         watched: Option<Watched>,
     ) -> Self {
         let state = Mutex::new(State::Waiting { topics, watched });
-        Self(Arc::new(Shared { session, user, rules, expiry, state }))
+        Self(Arc::new(Shared { session, user, rules, expiry, refused, state }))
     }
 
     /// Notes that the session is about to subscribe. `false`: it is settled, and the new pass decides.
@@ -119,6 +122,7 @@ impl Renewal {
         let data = match pass {
             Err(problem) => {
                 self.keep();
+                self.0.refused.problem(&problem);
                 ("error", error_data(&problem))
             }
             Ok(pass) => {
@@ -139,6 +143,7 @@ impl Renewal {
     /// On the session's own shard, in a hook: nobody could be asked.
     pub(super) fn fail(self) {
         self.keep();
+        self.0.refused.problem(&Problem::AuthUnavailable);
         let _ = self.0.session.send("error", error_data(&Problem::AuthUnavailable));
     }
 

@@ -94,6 +94,19 @@ fn without_tokens_only_names_of_this_machine_are_served() {
 }
 
 #[test]
+fn names_that_a_reload_adds_are_served_and_those_that_it_takes_are_not() {
+    let file = File::new("hosts.toml", "host = [\"box.example\"]\n");
+    let mut server = Server::start(&["--config", file.path()]);
+    let status = |server: &Server, host| server.api.request("GET", "/api/info", &[("Host", host)], "").status;
+    assert_eq!((status(&server, "box.example"), status(&server, "new.example")), (200, 403));
+    fs::write(&file.0, "host = [\"new.example\"]\n").unwrap();
+    server.process.signal(HUP);
+    server.process.errors_until(|line| line.contains("read the settings anew: 1 changed"));
+    assert_eq!((status(&server, "box.example"), status(&server, "new.example")), (403, 200));
+    assert_eq!(status(&server, "localhost"), 200);
+}
+
+#[test]
 fn paths_and_methods_that_are_none_are_told_apart() {
     let server = Server::start(&[]);
     for path in ["/api", "/console", "/api/nothing", "/api/publish/"] {

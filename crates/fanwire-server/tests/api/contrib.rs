@@ -46,6 +46,21 @@ fn labels_in(expression: &str) -> BTreeSet<String> {
     labels.into_iter().filter(|label| !matches!(&**label, "job" | "instance" | "")).collect()
 }
 
+/// Labels and the values that a query asks of them, where those are the server's own.
+fn values_in(expression: &str) -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    for part in expression.split('{').skip(1) {
+        for one in part.split('}').next().unwrap().split(',') {
+            let Some((label, value)) = one.split_once(['=', '!']) else { continue };
+            let value = value.trim_start_matches(['=', '~']).trim_matches('"');
+            if matches!(label, "reason" | "outcome" | "code" | "path") {
+                values.push((label.to_owned(), value.to_owned()));
+            }
+        }
+    }
+    values
+}
+
 fn check(expression: &str, scrape: &Scrape) {
     let names = names_in(expression);
     assert!(!names.is_empty() || expression.starts_with("up{"), "{expression} asks for nothing");
@@ -57,6 +72,14 @@ fn check(expression: &str, scrape: &Scrape) {
     had.insert("le".to_owned());
     let asked = labels_in(expression);
     assert!(asked.is_subset(&had), "{expression}: {asked:?} of {had:?}");
+    for (label, value) in values_in(expression) {
+        let had: BTreeSet<_> = names.iter().flat_map(|name| scrape.values(name, &label)).collect();
+        let is_had = |value: &str| match value.strip_suffix(".*") {
+            Some(start) => had.iter().any(|one| one.starts_with(start)),
+            None => had.contains(value),
+        };
+        assert!(value.split('|').all(is_had), "{expression}: {label} is never {value:?}, but one of {had:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::{
-    Server,
+    File, Server,
     client::{Client, Received},
     receiver::{Receiver, respond},
     until,
@@ -105,6 +105,12 @@ impl Scrape {
         self.samples.iter().map(|(name, ..)| name.clone()).collect()
     }
 
+    /// The values that a label of a name has.
+    pub(crate) fn values(&self, name: &str, label: &str) -> BTreeSet<String> {
+        let of_name = self.samples.iter().filter(|(one, ..)| one == name);
+        of_name.filter_map(|(_, labels, _)| labels.get(label).cloned()).collect()
+    }
+
     /// The labels that a name has.
     pub(crate) fn labels(&self, name: &str) -> BTreeSet<String> {
         self.samples
@@ -196,6 +202,30 @@ fn what_the_webhook_answers_is_counted() {
     assert_eq!(scrape.value("fanwire_webhook_questions_total", &[]), 3.0);
     assert_eq!(scrape.value("fanwire_webhook_in_flight", &[]), 0.0);
     assert_eq!(scrape.value("fanwire_webhook_waiting", &[]), 0.0);
+}
+
+#[test]
+fn what_clients_are_refused_is_counted_by_why() {
+    let server = Server::start(&["--client-publish", "false", "--subscribe-topics", "news.*"]);
+    let scrape = Scrape::of(&server);
+    let errors = |scrape: &Scrape, code| scrape.value("fanwire_client_errors_total", &[("code", code)]);
+    assert_eq!((errors(&scrape, "forbidden"), errors(&scrape, "busy")), (0.0, 0.0));
+    let mut client = server.subscriber(&["news.today"]);
+    client.send(r#"{"topic":"publish","data":{"topic":"news.today","data":1}}"#);
+    client.send(r#"{"topic":"subscribe","data":{"topic":"weather"}}"#);
+    until("both are counted", || {
+        let scrape = Scrape::of(&server);
+        errors(&scrape, "publish_disabled") == 1.0 && errors(&scrape, "forbidden") == 1.0
+    });
+
+    let key = File::new("refused.key", "a secret of the tests, which has 32 bytes and more");
+    let server = Server::start(&["--auth", "jwt", "--auth-key-file", key.path()]);
+    assert_eq!(Client::status(&server.process, None), 401);
+    let headers = [("Authorization", "Bearer none")];
+    assert!(Client::try_connect(&server.process, "/ws", &["fanwire"], &headers).is_err());
+    let scrape = Scrape::of(&server);
+    let tokens = |reason| scrape.value("fanwire_tokens_refused_total", &[("reason", reason)]);
+    assert_eq!((tokens("missing"), tokens("malformed"), tokens("expired")), (1.0, 1.0, 0.0));
 }
 
 #[test]

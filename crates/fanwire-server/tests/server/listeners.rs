@@ -230,8 +230,12 @@ fn sockets_of_systemd_take_the_place_of_the_settings() {
 fn sockets_of_systemd_are_judged_by_where_they_are() {
     // Loopback needs no word about strangers, whatever the settings would have been.
     let loopback = "('', [listening(tcp())])";
-    let server = Process::spawn(&mut activated(loopback, &["--listen=0.0.0.0:1"]));
+    let mut server = Process::spawn(&mut activated(loopback, &["--listen=0.0.0.0:1"]));
     assert_eq!(Client::status_as(&server, "evil.example", Some("http://evil.example")), 403);
+    // Nor for a reload.
+    server.signal(process::HUP);
+    let said = server.errors_until(|line| line.contains("settings"));
+    assert!(said.last().unwrap().contains("read the settings anew: none has changed"), "{said:?}");
     let wildcard = "('', [listening((lambda s: (s.bind(('0.0.0.0', 0)), s)[1])(socket.socket()))])";
     let output = activated(wildcard, &[]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

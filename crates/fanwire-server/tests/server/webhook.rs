@@ -525,10 +525,13 @@ fn settings_change_at_sighup_and_kept_answers_go() {
     let mut server =
         Process::spawn(crate::process::command().args(["--listen", "127.0.0.1:0", "--config", file.path()]));
     let mut ada = connect(&server, "ada").ok().unwrap();
-    fs::write(&file.0, with(&second.url(), "auth_webhook_requests = 3\n")).unwrap();
+    let url = format!("{}?key=nobody-elses", second.url());
+    fs::write(&file.0, with(&url, "auth_webhook_requests = 3\n")).unwrap();
     server.signal(HUP);
     let said = server.errors_until(|line| line.contains("read the settings anew: 1 changed"));
     assert!(said.iter().any(|line| line.contains("auth_webhook_requests is 3 now")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("?... now")), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("nobody-elses")), "{said:?}");
     assert_eq!(refusal(&server, "ada").0, 403);
     // Who is in stays in. A server without auth can be told to ask, and the other way round.
     ping(&mut ada);
