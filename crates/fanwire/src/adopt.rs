@@ -123,8 +123,10 @@ impl<V: Send + 'static> Adopter<V> {
         }
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shared.shards.len();
         let Stream(descriptor) = stream;
+        // Whoever has been told 101 is not turned away by what others publish; its place bounds it.
+        let is_bounded = has_place && received.is_empty();
         let command = Command::Adopt { descriptor, has_place, value: Box::new(value), received };
-        self.shared.hand_over(shard, command)
+        self.shared.hand_over(shard, command, is_bounded)
     }
 
     /// How large a request's head may be, for who reads it: [`Options::head_bytes_max`].

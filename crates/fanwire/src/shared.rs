@@ -300,13 +300,23 @@ impl Shared {
         self.shards[shard].inbox.push_free(command);
     }
 
-    /// Hands a command to a shard that nobody but this command is for.
-    pub(crate) fn hand_over(&self, shard: usize, command: Command) -> Result<(), SendError> {
+    /// Hands a command to a shard that nobody but this command is for. One that is bounded elsewhere, and has no bytes, is
+    /// never refused.
+    pub(crate) fn hand_over(
+        &self,
+        shard: usize,
+        command: Command,
+        is_bounded: bool,
+    ) -> Result<(), SendError> {
         let to = SessionRef {
             shard: u16::try_from(shard).expect("at most 64"),
             key: Key { slot: 0, generation: 0 },
         };
-        self.post(to, command).map_err(|_| SendError::Full)?;
+        if is_bounded {
+            self.shards[shard].inbox.push_free(command);
+        } else {
+            self.post(to, command).map_err(|_| SendError::Full)?;
+        }
         if self.phase() == Phase::Stopping {
             // The shard may have ended before the command came, and nobody else would close its connection or drop it.
             self.shards[shard].discard_commands();

@@ -88,7 +88,7 @@ impl<V: Send + 'static> Sessions<V> {
         let behind = (shard + 1 < shards).then_some(Place { shard: from.shard + 1, slot: 0 });
         let done = move |slot: Option<u32>| done(slot.map(|slot| Place { slot, ..from }).or(behind));
         let visit: Visit<V> = Visit { from: from.slot, each: Box::new(each), done: Box::new(done) };
-        self.shared.hand_over(shard, Command::Visit { visit: Box::new(visit) })
+        self.shared.hand_over(shard, Command::Visit { visit: Box::new(visit) }, false)
     }
 }
 

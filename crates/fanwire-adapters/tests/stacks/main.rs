@@ -26,7 +26,10 @@ use self::{
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Answers every message with itself, and `who` with its value.
+/// How long a shard does nothing else.
+const HOLD: Duration = Duration::from_millis(500);
+
+/// Answers every message with itself, and `who` with its value; `hold` holds its shard up.
 struct Echo;
 
 impl Handler for Echo {
@@ -40,6 +43,7 @@ impl Handler for Echo {
         let name = format!("{:?}", session.value());
         match message.topic() {
             "who" => session.send("who", &name).unwrap(),
+            "hold" => std::thread::sleep(HOLD),
             topic => session.send(topic, message.data()).unwrap(),
         }
     }
@@ -123,6 +127,7 @@ on_every_stack!(
     what_comes_with_the_request_comes_first,
     refusals_are_those_of_the_engine,
     no_room_is_503_before_anything_is_promised,
+    who_gets_101_gets_a_session_however_much_is_published,
     a_drain_closes_sessions_and_refuses_requests,
     nothing_stays_behind,
     what_is_no_plain_socket_is_refused,
@@ -197,6 +202,24 @@ fn no_room_is_503_before_anything_is_promised(setup: Setup) {
     world.until("there is room again", |world| {
         world.request(&request_with("/ws?name=eve", &[])).status == 101
     });
+}
+
+fn who_gets_101_gets_a_session_however_much_is_published(setup: Setup) {
+    let world = World::start(setup, Options::default());
+    // One of each shard.
+    let (mut held, _) = connect(world.address(), "/ws?name=ada", &[]);
+    let (other, _) = connect(world.address(), "/ws?name=ada", &[]);
+    world.until("both are open", |world| world.running.publisher().session_count() == 2);
+    held.say("hold", "0");
+    let publisher = world.running.publisher();
+    world.until("a shard has no room", |_| (0..10_000).any(|_| publisher.publish("all", "1").is_err()));
+    let mut clients = [(); 2].map(|()| connect(world.address(), "/ws?name=eve", &[]).0);
+    for client in &mut clients {
+        client.say("who", "0");
+        // What the shard takes in after it has opened the session is for that, too.
+        while client.hear() != r#"{"topic":"who","data":"eve"}"# {}
+    }
+    drop((held, other));
 }
 
 fn a_drain_closes_sessions_and_refuses_requests(setup: Setup) {

@@ -231,7 +231,7 @@ impl<H: Handler> SimServer<H> {
             value: Box::new(value),
             received,
         };
-        self.shared.hand_over(shard, command)
+        self.shared.hand_over(shard, command, false)
     }
 
     /// A connection that somebody else has accepted: the client's end, and what stands for the server's end where a
