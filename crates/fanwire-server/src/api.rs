@@ -32,6 +32,7 @@ use crate::{
 };
 
 pub(crate) use access::Access;
+pub(crate) use serve::DESCRIPTORS_MAX;
 
 /// The API, which serves until it is stopped.
 pub(crate) struct Api {

@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use fanwire::{Network, Options};
 
 use crate::{
+    api,
     auth::WebhookArgs,
     choices::{AuthKind, Driver, LogFormat, OverflowPolicy, Pin, TokenPlace},
     forms::{parse_address, parse_host, parse_listen, parse_mode, parse_number, parse_origin, parse_path},
@@ -278,6 +279,16 @@ pub(crate) enum ConfigTask {
 }
 
 impl Args {
+    /// Those that the API and the webhook use, beside what any program does.
+    fn descriptors_reserved(&self) -> u32 {
+        let api = self.api_listen.as_ref().map_or(0, |_| api::DESCRIPTORS_MAX);
+        let webhook = match self.auth {
+            AuthKind::Webhook => self.webhook.descriptors_max(),
+            AuthKind::None | AuthKind::Jwt => 0,
+        };
+        OWN_DESCRIPTORS + api + webhook
+    }
+
     /// The engine's options.
     pub(crate) fn options(&self) -> Options {
         let options = Options::default()
@@ -304,6 +315,7 @@ impl Args {
             .idle_timeout(self.idle)
             .handshake_timeout(self.handshake_timeout)
             .close_timeout(self.close_timeout)
+            .descriptors_reserved(self.descriptors_reserved())
             .flush_delay(self.flush_delay);
         match &self.congestion_control {
             Some(name) => options.congestion_control(name),
@@ -377,6 +389,9 @@ const FLAGS: [(&str, &str); 26] = [
 
 const LISTENING: &str = "Listening";
 const CLIENTS: &str = "What clients may do";
+/// As the engine sets aside by itself.
+const OWN_DESCRIPTORS: u32 = 32;
+
 const ACCESS: &str = "Who may connect, and to which topics";
 const LIMITS: &str = "Limits";
 const TIMES: &str = "Times";
@@ -463,6 +478,16 @@ mod tests {
         for name in ["uring", "io_uring"] {
             assert_eq!(args(&[&format!("--driver={name}")]).driver, Driver::Uring);
         }
+    }
+
+    #[test]
+    fn what_the_api_and_the_webhook_open_is_set_aside() {
+        let reserved = |more: &[&str]| args(more).descriptors_reserved();
+        assert_eq!(reserved(&["--api-listen=127.0.0.1:0"]), 32 + 130);
+        assert_eq!(
+            reserved(&["--auth=webhook", "--auth-webhook-requests=7", "--auth-webhook-connections=2"]),
+            32 + 9
+        );
     }
 
     #[test]

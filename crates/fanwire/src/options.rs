@@ -145,6 +145,9 @@ options! {
     /// Accepts that wait in each shard at a time. Default 64: one system call arms them all, and a burst of so many
     /// connections costs no further one.
     accepts_armed_max: u32 = 64;
+    /// Descriptors of the process that connections may not use, beside those that are open when the server starts:
+    /// for files and sockets that the program opens later. Default 32: a log, some sockets of its own.
+    descriptors_reserved: u32 = 32;
     /// Let several sockets listen on one port (SO_REUSEPORT). Default false: a second server of the same user
     /// would take half of the connections without an error.
     reuse_port: bool = false;
@@ -236,6 +239,7 @@ impl Options {
         range("topic_bytes_max", self.topic_bytes_max.into(), 1, 1 << 16)?;
         range("backlog", self.backlog.into(), 1, 1 << 16)?;
         range("accepts_armed_max", self.accepts_armed_max.into(), 1, 1_024)?;
+        range("descriptors_reserved", self.descriptors_reserved.into(), 0, 1 << 20)?;
         range("head_bytes_max", self.head_bytes_max.into(), 256, 1 << 20)?;
         range("receive_buffer_bytes", self.receive_buffer_bytes.into(), 1_024, 1 << 20)?;
         range("receive_buffers", self.receive_buffers.into(), 2, 1 << 15)?;

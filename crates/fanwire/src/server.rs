@@ -143,7 +143,7 @@ impl Server {
         let addresses = self.addresses();
         let Self { places, options } = self;
         let shard_count = start::shard_count(&options);
-        let descriptors = start::descriptors_free(shard_count, places.len())?;
+        let descriptors = start::descriptors_free(shard_count, places.len(), options.descriptors_reserved)?;
         for place in &places {
             place.listener.listen(&listener_options(&options))?;
         }

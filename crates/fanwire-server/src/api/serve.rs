@@ -23,6 +23,7 @@ use tokio::{
 /// Serves until it is told to stop, and then no longer than it takes to answer who has asked.
 pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: oneshot::Receiver<()>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let mut is_failing = false;
     loop {
         let accepted = async {
             let place = places.clone().acquire_owned().await.expect("nobody closes it");
@@ -34,6 +35,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: onesh
         };
         match accepted {
             Ok((stream, _)) => {
+                is_failing = false;
                 let router = router.clone();
                 tokio::spawn(async move {
                     connection(stream, router).await;
@@ -41,7 +43,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: onesh
                 });
             }
             Err(error) => {
-                tracing::warn!("the API cannot accept a connection: {error}; trying again");
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(
+                        "the API cannot accept a connection: {error}; trying again (said once until it can)"
+                    );
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -69,6 +75,10 @@ async fn connection(stream: TcpStream, router: Router) {
 }
 
 const CONNECTIONS_MAX: u32 = 128;
+
+/// Its connections, the socket that listens, and what its runtime polls by.
+pub(crate) const DESCRIPTORS_MAX: u32 = CONNECTIONS_MAX + 2;
+
 const HEAD_TIME_MAX: Duration = Duration::from_secs(75);
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);
 const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);

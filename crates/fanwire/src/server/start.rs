@@ -272,11 +272,11 @@ pub(super) fn shard_count(options: &Options) -> usize {
     }
 }
 
-/// Raises the limit of open files, and says how many of them connections may use.
-pub(super) fn descriptors_free(shards: usize, listeners: usize) -> Result<u32, Error> {
+/// Raises the limit of open files, and says how many of them connections may use, beside so many `reserved` ones.
+pub(super) fn descriptors_free(shards: usize, listeners: usize, reserved: u32) -> Result<u32, Error> {
     let limit = socket::raise_descriptor_limit();
     let used = std::fs::read_dir("/proc/self/fd").map_or(DESCRIPTORS_USED_GUESS, Iterator::count);
-    let reserved = (used + shards * DESCRIPTORS_PER_SHARD + DESCRIPTORS_RESERVED) as u64;
+    let reserved = (used + shards * DESCRIPTORS_PER_SHARD) as u64 + u64::from(reserved);
     let needed = reserved + DESCRIPTORS_NEEDED + listeners as u64;
     if limit < needed {
         return Err(Error::Descriptors { limit, needed });
@@ -325,9 +325,6 @@ pub(super) fn seeds() -> [u64; 4] {
 
 /// A ring or epoll instance, an eventfd, the file of shared pages, and one to spare.
 const DESCRIPTORS_PER_SHARD: usize = 4;
-
-/// For the program's own files and sockets.
-const DESCRIPTORS_RESERVED: usize = 32;
 
 /// If the process cannot list its own.
 const DESCRIPTORS_USED_GUESS: usize = 32;

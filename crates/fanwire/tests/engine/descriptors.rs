@@ -86,6 +86,13 @@ fn a_limit_too_low_for_any_server_says_what_is_needed() {
     let error = server.start(|_| Script::default()).expect_err("40 descriptors are too few");
     assert!(matches!(error, Error::Descriptors { limit: 40, .. }), "{error:?}");
     assert!(error.to_string().contains("ulimit -n"), "{error}");
+    let Error::Descriptors { needed, .. } = error else { unreachable!() };
+    let server = Server::bind_with("127.0.0.1:0", Options::default().descriptors_reserved(1_032)).unwrap();
+    let more = server.start(|_| Script::default()).expect_err("even fewer are left");
+    assert!(
+        matches!(more, Error::Descriptors { limit: 40, needed: more } if more == needed + 1_000),
+        "{more:?}"
+    );
 }
 
 fn socket_to_connect() -> socket2::Socket {

@@ -75,6 +75,13 @@ fn parse_header(text: &str) -> Result<String, String> {
 
 const HEADING: &str = "Who may connect, by a webhook";
 
+impl WebhookArgs {
+    /// Descriptors of the connections to it.
+    pub(crate) fn descriptors_max(&self) -> u32 {
+        u32::from(self.auth_webhook_requests) + u32::from(self.auth_webhook_connections)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
