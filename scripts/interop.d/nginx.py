@@ -1,6 +1,6 @@
-"""nginx in front of a server, with the configuration that contrib/nginx.conf recommends.
+"""nginx in front of a server, with the configurations that contrib/nginx.conf and nginx-stream.conf recommend.
 
-In      nginx of this machine, else Debian's package, unpacked into the cache; contrib/nginx.conf; openssl
+In      nginx of this machine, else Debian's packages, unpacked into the cache; the two files; openssl
 Out     an nginx on loopback that ends TLS, with a certificate that peers are told to trust
 Bounds  READY_SECONDS_MAX until it accepts; everything it writes lies in the run's folder
 """
@@ -29,7 +29,8 @@ class Installed:
         """Looked for when it is first needed, for what is missing is said by exception."""
         if not self.made:
             own = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-            self.made = own or str(debian.unpack(self.cache / "nginx", ["nginx"]) / "usr" / "sbin" / "nginx")
+            self.root = pathlib.Path("/") if own else debian.unpack(self.cache / "nginx", PACKAGES)
+            self.made = own or str(self.root / "usr" / "sbin" / "nginx")
             done = subprocess.run([self.made, "-v"], capture_output=True, text=True)
             if done.returncode != 0:
                 raise Missing(f"nginx does not run here: {done.stderr.strip()}")
@@ -48,10 +49,20 @@ class Installed:
         certificate = str(self.folder / "certificate.pem")
         return {"SSL_CERT_FILE": certificate, "NODE_EXTRA_CA_CERTS": certificate}
 
-    def in_front_of(self, port, folder):
+    def stream_module(self):
+        """The line that loads it, none if it is built in."""
+        built = subprocess.run([self.binary(), "-V"], capture_output=True, text=True).stderr
+        if "--with-stream " in f"{built} ":
+            return ""
+        module = self.root / "usr" / "lib" / "nginx" / "modules" / "ngx_stream_module.so"
+        if not module.exists():
+            raise Missing(f"nginx is here without its stream module (Debian: {PACKAGES[1]})")
+        return f"load_module {module};\n"
+
+    def in_front_of(self, port, folder, form):
         # A port that is free now may be taken before nginx binds it.
         for attempt in range(ATTEMPTS):
-            front = Front(self, port, folder / str(attempt))
+            front = Front(self, port, folder / str(attempt), form)
             if front.is_ready():
                 return front
             front.stop()
@@ -61,15 +72,16 @@ class Installed:
 class Front:
     """One nginx."""
 
-    def __init__(self, installed, upstream_port, folder):
+    def __init__(self, installed, upstream_port, folder, form):
         folder.mkdir(parents=True)
         self.folder = folder
         self.port = free_port()
-        (folder / "site.conf").write_text(site(upstream_port, self.port, installed.folder))
-        (folder / "nginx.conf").write_text(main_part(folder))
+        binary = installed.binary()
+        (folder / "site.conf").write_text(form.site(upstream_port, self.port, installed.folder))
+        (folder / "nginx.conf").write_text(main_part(folder, form.block(installed, folder)))
         with (folder / "said").open("wb") as sink:
             self.child = subprocess.Popen(
-                [installed.binary(), "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"],
+                [binary, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -101,38 +113,49 @@ class Front:
         return " ".join(log.read_text("utf-8", "replace").strip() for log in logs if log.exists())[-1000:]
 
 
-def site(upstream_port, port, folder):
-    """contrib/nginx.conf with this run's addresses. Each line that is changed must be there, once."""
-    text = CONTRIB.read_text()
-    changes = [
-        ("server 127.0.0.1:8080;", f"server 127.0.0.1:{upstream_port};"),
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
-        ("server_name rt.example.org;", "server_name 127.0.0.1;"),
-        ("/etc/ssl/rt.example.org.pem", str(folder / "certificate.pem")),
-        ("/etc/ssl/rt.example.org.key", str(folder / "key.pem")),
-        # Shorter than the silences of the tests and longer than the server's pings, as it is in earnest.
-        ("proxy_read_timeout 60s;", "proxy_read_timeout 1s;"),
-    ]
-    for old, new in changes:
-        if text.count(old) != 1:
-            raise Missing(
-                f"contrib/nginx.conf has {text.count(old)} lines with {old!r}: mend scripts/interop.d/nginx.py"
-            )
-        text = text.replace(old, new)
-    return text
+class Form:
+    """One of the files that contrib recommends, and what is replaced in it. Each of that must be there, once."""
+
+    def __init__(self, name, upstream, block, changes):
+        self.name, self.upstream, self.block, self.changes = name, upstream, block, changes
+
+    def site(self, upstream_port, port, folder):
+        changes = [
+            (f"server {self.upstream};", f"server 127.0.0.1:{upstream_port};"),
+            ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+            ("/etc/ssl/rt.example.org.pem", str(folder / "certificate.pem")),
+            ("/etc/ssl/rt.example.org.key", str(folder / "key.pem")),
+            *self.changes,
+        ]
+        text = (CONTRIB / self.name).read_text()
+        for old, new in changes:
+            if text.count(old) != 1:
+                raise Missing(
+                    f"contrib/{self.name} has {text.count(old)} times {old!r}: mend scripts/interop.d/nginx.py"
+                )
+            text = text.replace(old, new)
+        return text
 
 
-def main_part(folder):
+def main_part(folder, block):
+    # Workers of an nginx that root starts would else be nobody, who may not enter the folder.
+    user = f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};\n" if os.geteuid() == 0 else ""
+    return (
+        f"{block}daemon off;\n{user}pid {folder}/pid;\nworker_processes 1;\n"
+        f"events {{ worker_connections 256; }}\n"
+    )
+
+
+def http_block(_installed, folder):
     paths = "".join(
         f"    {name}_temp_path {folder}/{name};\n"
         for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     )
-    # Workers of an nginx that root starts would else be nobody, who may not enter the folder.
-    user = f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};\n" if os.geteuid() == 0 else ""
-    return (
-        f"daemon off;\n{user}pid {folder}/pid;\nworker_processes 1;\nevents {{ worker_connections 256; }}\n"
-        f"http {{\n    access_log {folder}/access.log;\n{paths}    include {folder}/site.conf;\n}}\n"
-    )
+    return f"http {{\n    access_log {folder}/access.log;\n{paths}    include {folder}/site.conf;\n}}\n"
+
+
+def stream_block(installed, folder):
+    return f"{installed.stream_module()}stream {{\n    include {folder}/site.conf;\n}}\n"
 
 
 def make_certificate(folder):
@@ -168,6 +191,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
-CONTRIB = pathlib.Path(__file__).resolve().parents[2] / "contrib" / "nginx.conf"
+# Shorter than the silences of the tests and longer than the server's pings, as it is in earnest.
+HTTP = Form(
+    "nginx.conf",
+    "127.0.0.1:8080",
+    http_block,
+    [
+        ("server_name rt.example.org;", "server_name 127.0.0.1;"),
+        ("proxy_read_timeout 60s;", "proxy_read_timeout 1s;"),
+    ],
+)
+STREAM = Form("nginx-stream.conf", "127.0.0.1:8081", stream_block, [("proxy_timeout 60s;", "proxy_timeout 1s;")])
+
+CONTRIB = pathlib.Path(__file__).resolve().parents[2] / "contrib"
+PACKAGES = ["nginx", "libnginx-mod-stream"]
 READY_SECONDS_MAX = 10
 ATTEMPTS = 3

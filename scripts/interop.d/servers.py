@@ -54,7 +54,9 @@ class Server:
         try:
             self.start()
             if self.world.proxy:
-                self.front = self.world.proxy.in_front_of(self.port, self.log.with_suffix(".nginx"))
+                self.front = self.world.proxy.in_front_of(
+                    self.port, self.log.with_suffix(".nginx"), nginx.HTTP
+                )
         except BaseException:
             self.__exit__()
             raise
@@ -83,7 +85,8 @@ class Server:
                 stderr=sink,
                 env=ENVIRONMENT,
             )
-        self.port = self.await_port()
+        self.said = b""
+        self.port = self.await_port(READY)
         self.assert_driver()
 
     def terminate(self):
@@ -111,17 +114,17 @@ class Server:
         """Of the pages that come from where peers connect."""
         return f"{'https' if self.front else 'http'}://127.0.0.1:{self.address[1]}"
 
-    def await_port(self):
-        said = b""
+    def await_port(self, pattern):
+        """The first group of what it says when it starts."""
         deadline_s = time.monotonic() + READY_SECONDS_MAX
         with selectors.DefaultSelector() as selector:
             selector.register(self.child.stdout, selectors.EVENT_READ)
-            while not (found := READY.search(said)):
+            while not (found := pattern.search(self.said)):
                 is_readable = selector.select(max(0, deadline_s - time.monotonic()))
                 part = os.read(self.child.stdout.fileno(), 4096) if is_readable else b""
                 if not part:
                     raise Missing(f"{self.kind} on {self.world.driver} does not start: {self.last_words()}")
-                said += part
+                self.said += part
         return int(found.group(1))
 
     def assert_driver(self):
@@ -172,5 +175,7 @@ def build(root):
 # The server reads its settings from there, too: those of whoever runs this are not for the tests.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("FANWIRE_")}
 READY = re.compile(rb"listening on ws://127\.0\.0\.1:([1-9][0-9]*)/ws\s")
+READY_FOR_PROXIES = re.compile(rb"proxies on ws://127\.0\.0\.1:([1-9][0-9]*)/ws\s")
+API = re.compile(rb"http://127\.0\.0\.1:([1-9][0-9]*)/api/info")
 READY_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 15
