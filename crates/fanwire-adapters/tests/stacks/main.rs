@@ -8,6 +8,7 @@
 
 mod client;
 mod examples;
+mod failures;
 mod servers;
 mod tls;
 

@@ -35,6 +35,8 @@ pub enum Stack {
     Tokio,
     Hyper,
     HyperAuto,
+    /// As somebody serves it who has forgotten `with_upgrades`.
+    HyperWithoutUpgrades,
     Axum,
     Monoio,
     MonoioEpoll,
@@ -49,7 +51,7 @@ impl Stack {
 
     /// `Incoming` takes plain sockets only; hyper serves anything.
     pub fn knows_no_wrappers(self) -> bool {
-        !matches!(self, Self::Hyper | Self::HyperAuto | Self::Axum)
+        !matches!(self, Self::Hyper | Self::HyperAuto | Self::HyperWithoutUpgrades | Self::Axum)
     }
 }
 
@@ -294,12 +296,14 @@ fn serve_hyper(
     let service = service_fn(move |request| answer(request, peer, program.clone()));
     tokio::spawn(async move {
         // How a connection ends that was not upgraded is of no interest here.
-        if stack == Stack::Hyper {
-            let builder = hyper::server::conn::http1::Builder::new();
-            let _ = builder.serve_connection(io, service).with_upgrades().await;
-        } else {
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection_with_upgrades(io, service).await;
+        let builder = hyper::server::conn::http1::Builder::new();
+        match stack {
+            Stack::Hyper => drop(builder.serve_connection(io, service).with_upgrades().await),
+            Stack::HyperWithoutUpgrades => drop(builder.serve_connection(io, service).await),
+            _ => {
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                drop(builder.serve_connection_with_upgrades(io, service).await);
+            }
         }
     });
 }
@@ -314,8 +318,9 @@ async fn answer(
         *response.status_mut() = status;
         response
     };
+    let is_late = request.uri().path() == "/late";
     match request.uri().path() {
-        "/ws" => {}
+        "/ws" | "/late" => {}
         "/publish" => {
             program.publish();
             return Ok(plain(StatusCode::OK, "published\n"));
@@ -332,7 +337,11 @@ async fn answer(
     };
     let failures = program.failures;
     let upgrade = upgrade.on_failure(move |error| drop(failures.send(error.to_string())));
-    Ok(upgrade.protocol("chat.v1").accept(name))
+    let accepted = upgrade.protocol("chat.v1").accept(name);
+    if is_late {
+        tokio::time::sleep(2 * program.adopter.handshake_timeout()).await;
+    }
+    Ok(accepted)
 }
 
 impl axum::extract::FromRef<Program> for Adopter<String> {
@@ -349,6 +358,7 @@ struct Login {
 fn router(program: Program) -> axum::Router {
     axum::Router::new()
         .route("/ws", any(ws))
+        .route("/late", any(late))
         .route("/publish", get(async |State(program): State<Program>| program.publish()))
         .with_state(program)
 }
@@ -363,4 +373,15 @@ async fn ws(
     };
     let failures = program.failures;
     upgrade.on_failure(move |error| drop(failures.send(error.to_string()))).protocol("chat.v1").adopt(name)
+}
+
+async fn late(
+    State(program): State<Program>,
+    upgrade: ours_for_axum::Upgrade<String>,
+    login: axum::extract::Query<Login>,
+) -> axum::response::Response {
+    let time_max = program.adopter.handshake_timeout();
+    let accepted = ws(State(program), upgrade, login).await;
+    tokio::time::sleep(2 * time_max).await;
+    accepted
 }

@@ -45,16 +45,21 @@ async fn guard(state: Of<Arc<State>>, path: Option<MatchedPath>, request: Reques
     let route = path.as_ref().map_or("other", MatchedPath::as_str);
     let mut response = match check(&state, route, &request) {
         Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(ANSWER_TIME_MAX, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::no_answer().into_response(),
-        },
+        Ok(()) => in_time(next.run(request)).await,
     };
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     state.requests.count(route, response.status().as_u16());
     response
+}
+
+/// The answer, or that there is none.
+async fn in_time(answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
+        Ok(response) => response,
+        Err(_) => Problem::no_answer().into_response(),
+    }
 }
 
 fn check(state: &State, route: &str, request: &Request) -> Result<(), Problem> {
@@ -115,3 +120,25 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 /// For all of a request, reading its body included. A batch may have to wait for room.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::{runtime::Builder, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn what_finds_no_answer_is_503_in_time() {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let started = Instant::now();
+            let response = in_time(pending()).await;
+            assert_eq!(
+                (response.status(), started.elapsed()),
+                (StatusCode::SERVICE_UNAVAILABLE, ANSWER_TIME_MAX)
+            );
+        });
+    }
+}

@@ -15,7 +15,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::{Semaphore, oneshot},
     time::{sleep, timeout},
 };
@@ -36,6 +37,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: onesh
         match accepted {
             Ok((stream, _)) => {
                 is_failing = false;
+                // Without it only latency suffers.
+                let _ = stream.set_nodelay(true);
                 let router = router.clone();
                 tokio::spawn(async move {
                     connection(stream, router).await;
@@ -57,9 +60,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: onesh
     let _ = timeout(STOP_TIME_MAX, places.acquire_many(CONNECTIONS_MAX)).await;
 }
 
-async fn connection(stream: TcpStream, router: Router) {
-    // Without it only latency suffers.
-    let _ = stream.set_nodelay(true);
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
@@ -91,3 +92,81 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// For the last answers when the server ends.
 const STOP_TIME_MAX: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        runtime::Builder,
+        time::Instant,
+    };
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    /// How many seconds a connection lasts whose other end does this. The clock goes on by itself as soon as everybody
+    /// waits for it.
+    fn seconds<F: Future>(answer: &'static str, client: impl FnOnce(DuplexStream) -> F) -> u64 {
+        let router = Router::new().route("/", get(async move || answer));
+        let (ours, theirs) = duplex(64);
+        Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+            let started = Instant::now();
+            let served = async {
+                connection(ours, router).await;
+                started.elapsed().as_secs()
+            };
+            tokio::join!(served, client(theirs)).0
+        })
+    }
+
+    /// Asks, and reads all of the answer; nothing if there is none.
+    async fn ask(stream: &mut DuplexStream, answer: &str) -> Option<()> {
+        stream.write_all(REQUEST).await.ok()?;
+        let mut read = Vec::new();
+        while !read.ends_with(answer.as_bytes()) {
+            let mut chunk = [0; 64];
+            let count = stream.read(&mut chunk).await.ok().filter(|count| *count > 0)?;
+            read.extend_from_slice(&chunk[..count]);
+        }
+        Some(())
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_or_half_a_head_or_nothing_more_is_closed_in_time() {
+        for (said, answers) in [(&REQUEST[..0], 0), (&REQUEST[..20], 0), (REQUEST, 1)] {
+            let seconds = seconds("ok", async |mut stream| {
+                if answers == 1 {
+                    ask(&mut stream, "ok").await.unwrap();
+                } else {
+                    stream.write_all(said).await.unwrap();
+                }
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the server has nothing to say");
+            });
+            assert_eq!(seconds, HEAD_TIME_MAX.as_secs());
+        }
+    }
+
+    #[test]
+    fn a_client_that_asks_again_and_again_has_a_connection_for_so_long() {
+        let mut answers = 0;
+        let seconds = seconds("ok", async |mut stream| {
+            while ask(&mut stream, "ok").await.is_some() {
+                answers += 1;
+                sleep(Duration::from_secs(7)).await;
+            }
+        });
+        assert_eq!((seconds, answers), (CONNECTION_TIME_MAX.as_secs(), 43));
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_its_answer_does_not_hold_the_connection_for_ever() {
+        let answer = "0123456789".repeat(100).leak();
+        let seconds = seconds(answer, async |mut stream| {
+            stream.write_all(REQUEST).await.unwrap();
+            sleep(2 * CONNECTION_TIME_MAX).await;
+        });
+        assert_eq!(seconds, (CONNECTION_TIME_MAX + LAST_ANSWER_TIME_MAX).as_secs());
+    }
+}

@@ -177,10 +177,14 @@ mod tests {
     use std::{
         io::{Read as _, Write as _},
         net::TcpStream,
-        sync::mpsc,
+        sync::{
+            atomic::{AtomicBool, Ordering},
+            mpsc,
+        },
+        time::Instant,
     };
 
-    use fanwire::{Auth, CloseReason, Handler, Message, Options, Request, Server, Session};
+    use fanwire::{Auth, CloseReason, Handler, Message, Options, Request, Running, Server, Session};
 
     use super::*;
     use crate::topics::Claims;
@@ -191,6 +195,21 @@ mod tests {
         expiry: Expiry,
         pass: Pass,
         ended: mpsc::Sender<u16>,
+        gate: Arc<Gate>,
+    }
+
+    /// Whoever says something holds the shard while it is shut.
+    #[derive(Default)]
+    struct Gate {
+        shut: Mutex<()>,
+        is_reached: AtomicBool,
+    }
+
+    /// A server whose sessions are watched.
+    struct World {
+        expiry: Expiry,
+        running: Running<Option<Watched>>,
+        gate: Arc<Gate>,
     }
 
     impl Handler for Watching {
@@ -204,7 +223,10 @@ mod tests {
             *session.value_mut() = self.expiry.watch(session.handle(), &self.pass);
         }
 
-        fn on_message(&mut self, _session: &mut Session<'_, Option<Watched>>, _message: Message<'_>) {}
+        fn on_message(&mut self, _session: &mut Session<'_, Option<Watched>>, _message: Message<'_>) {
+            self.gate.is_reached.store(true, Ordering::Release);
+            drop(self.gate.shut.lock());
+        }
 
         fn on_close(&mut self, session: &mut Session<'_, Option<Watched>>, why: &CloseReason) {
             self.expiry.forget((*session.value()).expect("it was opened"));
@@ -218,11 +240,12 @@ mod tests {
     }
 
     /// Opens as many sessions, has something done with them, and says how they ended.
-    fn sessions(count: usize, pass: Pass, then: impl FnOnce(Vec<TcpStream>, &Expiry)) -> (Vec<u16>, Expiry) {
-        let expiry = Expiry::start().unwrap();
+    fn sessions(count: usize, pass: Pass, then: impl FnOnce(Vec<TcpStream>, &World)) -> (Vec<u16>, Expiry) {
+        let (expiry, gate) = (Expiry::start().unwrap(), Arc::<Gate>::default());
         let (ended, ends) = mpsc::channel();
-        let handler = Watching { expiry: expiry.clone(), pass, ended };
-        let server = Server::bind_with("127.0.0.1:0", Options::default().shards(1)).unwrap();
+        let handler = Watching { expiry: expiry.clone(), pass, ended, gate: gate.clone() };
+        let options = Options::default().shards(1).inbox_size(INBOX_SIZE);
+        let server = Server::bind_with("127.0.0.1:0", options).unwrap();
         let running = server.start(|_| handler.clone()).unwrap();
         let head = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
@@ -232,15 +255,17 @@ mod tests {
             assert_eq!(stream.read(&mut [0; 12]).unwrap(), 12);
             stream
         });
-        then(streams.collect(), &expiry);
-        let codes = (0..count).map(|_| ends.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+        let streams = streams.collect();
+        let world = World { expiry: expiry.clone(), running, gate };
+        then(streams, &world);
+        let codes = (0..count).map(|_| ends.recv_timeout(WAIT_MAX).unwrap()).collect();
         (codes, expiry)
     }
 
     #[test]
     fn sessions_that_have_gone_leave_no_entry() {
-        let (codes, expiry) = sessions(50, pass(3_600_000, 7_200_000), |streams, expiry| {
-            assert_eq!(expiry.0.lock().entries.len(), 50);
+        let (codes, expiry) = sessions(50, pass(3_600_000, 7_200_000), |streams, world| {
+            assert_eq!(world.expiry.0.lock().entries.len(), 50);
             drop(streams);
         });
         assert_eq!(codes.len(), 50);
@@ -251,18 +276,59 @@ mod tests {
     fn sessions_are_warned_once_and_then_closed() {
         let (codes, expiry) = sessions(3, pass(0, 300), |streams, _| {
             for mut stream in streams {
-                let mut all = Vec::new();
-                // The close frame goes back, and the server ends the connection.
-                while !all.windows(2).any(|code| code == TOKEN_EXPIRED.to_be_bytes()) {
-                    let mut buffer = [0; 1_000];
-                    let count = stream.read(&mut buffer).unwrap();
-                    assert!(count > 0);
-                    all.extend_from_slice(&buffer[..count]);
-                }
+                let all = read_until_expired(&mut stream);
                 assert_eq!(String::from_utf8_lossy(&all).matches(r#""state":"expiring""#).count(), 1);
             }
         });
         assert_eq!(codes, [TOKEN_EXPIRED; 3]);
         assert!(expiry.0.lock().entries.is_empty());
     }
+
+    #[test]
+    fn whom_a_full_inbox_keeps_from_being_closed_is_closed_when_there_is_room() {
+        let pass = pass(0, 500);
+        let ends_ms = pass.ends_ms.unwrap();
+        let (codes, expiry) = sessions(1, pass, |mut streams, world| {
+            let guard = world.gate.shut.lock().unwrap();
+            // A text frame under a mask of zeros.
+            let text = br#"{"topic":"hold"}"#;
+            let length = 0x80 | u8::try_from(text.len()).unwrap();
+            streams[0].write_all(&[&[0x81, length, 0, 0, 0, 0], &text[..]].concat()).unwrap();
+            until("the shard stands still", || world.gate.is_reached.load(Ordering::Acquire));
+            let publisher = world.running.publisher();
+            let is_full = |_| publisher.broadcast("news", "1").is_err();
+            assert!((0..=INBOX_SIZE).any(is_full));
+            until("its time has come and it was tried again", || now_ms() > ends_ms + 350);
+            assert_eq!(world.expiry.0.lock().entries.len(), 1);
+            drop(guard);
+            read_until_expired(&mut streams[0]);
+        });
+        assert_eq!(codes, [TOKEN_EXPIRED]);
+        assert!(expiry.0.lock().entries.is_empty());
+    }
+
+    /// All up to the close frame. When the stream goes, the server ends the connection.
+    fn read_until_expired(stream: &mut TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !all.windows(2).any(|code| code == TOKEN_EXPIRED.to_be_bytes()) {
+            let mut buffer = [0; 1_000];
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0);
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
+
+    #[track_caller]
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !is_so() {
+            assert!(started.elapsed() < WAIT_MAX, "waited in vain until {what}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    const INBOX_SIZE: u32 = 16;
+
+    const WAIT_MAX: Duration = Duration::from_secs(20);
 }
