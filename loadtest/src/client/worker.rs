@@ -230,7 +230,7 @@ impl Worker {
             subscriber.is_slow = true;
             self.judge.progress.leave(subscriber.sequences.received());
             if let Some(completions) = &mut self.judge.completions {
-                completions.leave();
+                completions.leave(|stream| subscriber.sequences.next_of(stream));
             }
             // What is not read stays readable: the poller would tell of nothing else.
             let _ = epoll::delete(&self.poller, &subscriber.speaker);
@@ -322,7 +322,7 @@ impl Worker {
                 self.outcome.closes.add(code);
                 self.judge.progress.add_closed(subscriber.sequences.received(), how);
                 if let Some(completions) = &mut self.judge.completions {
-                    completions.leave();
+                    completions.leave(|stream| subscriber.sequences.next_of(stream));
                 }
             }
             None => self.judge.progress.fail(how),

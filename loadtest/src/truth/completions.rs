@@ -29,6 +29,15 @@ struct Heard {
     last_ns: u64,
 }
 
+impl Open {
+    fn forget_complete(&mut self, receivers: u32) {
+        while self.messages.front().is_some_and(|heard| heard.count >= receivers) {
+            self.messages.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
 impl Completions {
     /// For so many receivers and streams.
     #[must_use]
@@ -37,9 +46,18 @@ impl Completions {
         Self { receivers, streams: vec![Open::default(); streams], given_up: 0 }
     }
 
-    /// One receiver is not waited for any more.
-    pub fn leave(&mut self) {
+    /// One receiver is not waited for any more. What it had got is told by stream: all below this number.
+    pub fn leave(&mut self, next_of: impl Fn(u32) -> u64) {
         self.receivers = self.receivers.saturating_sub(1);
+        for (stream, open) in (0..).zip(&mut self.streams) {
+            let next = next_of(stream);
+            for (sequence, heard) in (open.first..).zip(&mut open.messages) {
+                heard.count -= u32::from(sequence < next && heard.count > 0);
+                // All others have it: when the last of them got it is not known here any more.
+                self.given_up += u64::from(heard.count == self.receivers && heard.count > 0);
+            }
+            open.forget_complete(self.receivers);
+        }
     }
 
     /// A receiver has got this message; if it was the last one, when the last came.
@@ -67,14 +85,12 @@ impl Completions {
         heard.count += 1;
         heard.last_ns = heard.last_ns.max(now_ns);
         let complete = (heard.count == self.receivers).then_some(heard.last_ns);
-        while open.messages.front().is_some_and(|heard| heard.count >= self.receivers) {
-            open.messages.pop_front();
-            open.first += 1;
-        }
+        open.forget_complete(self.receivers);
         complete
     }
 
-    /// Messages that were given up because not all had them for too long.
+    /// Messages that were given up because not all had them for too long, or because the last that had not got them
+    /// has left.
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.given_up
@@ -97,9 +113,22 @@ mod tests {
         assert_eq!(completions.observe(1, 0, 6), Some(7));
         assert_eq!(completions.observe(1, 0, 11), None);
         assert_eq!(completions.observe(2, 0, 1), None);
-        completions.leave();
+        completions.leave(|_| 2);
         assert_eq!([1, 2].map(|ns| completions.observe(1, 2, ns)), [None, Some(2)]);
         assert_eq!(completions.given_up(), 0);
+    }
+
+    #[test]
+    fn who_leaves_is_waited_for_no_more_and_what_only_it_had_not_got_is_counted() {
+        let mut completions = Completions::new(3, 1);
+        // It has got the first of them, as one other has; the second has come to both others, the third to one.
+        for (sequence, receipts) in [(0, 2), (1, 2), (2, 1)] {
+            (0..receipts).for_each(|_| assert_eq!(completions.observe(0, sequence, 5), None));
+        }
+        completions.leave(|_| 1);
+        assert_eq!(completions.given_up(), 1);
+        assert_eq!(completions.observe(0, 0, 7), Some(7));
+        assert_eq!(completions.observe(0, 2, 9), Some(9));
     }
 
     #[test]

@@ -31,6 +31,13 @@ impl Sequences {
         Some(&mut self.0[index].1)
     }
 
+    /// The number behind the greatest that has come of this stream; 0 if it is not heard.
+    #[must_use]
+    pub fn next_of(&self, stream: u32) -> u64 {
+        let found = self.0.binary_search_by_key(&stream, |(stream, _)| *stream);
+        found.map_or(0, |index| self.0[index].1.next())
+    }
+
     /// The streams that are heard.
     pub fn streams(&self) -> impl Iterator<Item = u32> {
         self.0.iter().map(|(stream, _)| *stream)
@@ -64,6 +71,7 @@ mod tests {
             sequences.get_mut(stream).unwrap().observe(sequence);
         }
         assert_eq!(sequences.received(), 3);
+        assert_eq!([0, 3, 5, 7].map(|stream| sequences.next_of(stream)), [0, 2, 0, 1]);
         assert_eq!(sequences.missing(&[1, 9, 9, 2, 0, 0, 0, 4]), 1 + 3);
     }
 }
