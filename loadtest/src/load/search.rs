@@ -6,9 +6,10 @@
 //! Source  none
 
 /// A search.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Search {
-    passed: Option<f64>,
+    /// Those that passed and were not refuted, ascending.
+    passed: Vec<f64>,
     failed: Option<f64>,
     next: f64,
     rate_max: f64,
@@ -21,13 +22,13 @@ impl Search {
     /// From this rate on.
     #[must_use]
     pub fn new(first: f64, rate_max: f64, precision: f64) -> Self {
-        Self { passed: None, failed: None, next: first.min(rate_max), rate_max, precision, steps: 0 }
+        Self { passed: Vec::new(), failed: None, next: first.min(rate_max), rate_max, precision, steps: 0 }
     }
 
-    /// The rate to try now; `None`: the search is over.
+    /// The rate to try now; `None`: the search is over, or `passed` is refuted.
     #[must_use]
     pub fn next(&self) -> Option<f64> {
-        let is_close = match (self.passed, self.failed) {
+        let is_close = match (self.passed(), self.failed) {
             (Some(passed), Some(failed)) => failed - passed <= passed * self.precision,
             (Some(passed), None) => passed >= self.rate_max,
             (None, Some(failed)) => failed <= RATE_MIN,
@@ -38,29 +39,40 @@ impl Search {
 
     /// How the rate of `next` went.
     pub fn tried(&mut self, is_passed: bool) {
-        self.steps += 1;
         if is_passed {
-            self.passed = Some(self.next);
+            self.passed.push(self.next);
         } else {
             self.failed = Some(self.next);
         }
-        self.next = match (self.passed, self.failed) {
-            (Some(passed), Some(failed)) => (passed + failed) / 2.0,
-            (Some(passed), None) => (passed * 2.0).min(self.rate_max),
-            (None, Some(failed)) => failed / 2.0,
-            (None, None) => self.next,
-        };
+        self.go_on();
     }
 
     /// The highest rate that passed.
     #[must_use]
     pub fn passed(&self) -> Option<f64> {
-        self.passed
+        self.passed.last().copied()
     }
 
-    /// What passed did not pass again: a little less.
-    pub fn lower(&mut self) {
-        self.passed = self.passed.map(|passed| passed * (1.0 - self.precision));
+    /// The highest rate that passed, if it may still be tried a second time.
+    #[must_use]
+    pub fn to_confirm(&self) -> Option<f64> {
+        self.passed().filter(|_| self.steps <= STEPS_MAX)
+    }
+
+    /// It did not pass a second time: the search goes on below it.
+    pub fn refuted(&mut self) {
+        self.failed = self.passed.pop();
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        self.steps += 1;
+        self.next = match (self.passed(), self.failed) {
+            (Some(passed), Some(failed)) => (passed + failed) / 2.0,
+            (Some(passed), None) => (passed * 2.0).min(self.rate_max),
+            (None, Some(failed)) => failed / 2.0,
+            (None, None) => self.next,
+        };
     }
 
     /// How many rates were tried.
@@ -105,9 +117,41 @@ mod tests {
         assert_eq!(found(f64::MAX, 10.0, 1000.0).0, Some(1000.0));
         let (none, steps) = found(0.0, 10.0, 1000.0);
         assert!(none.is_none() && steps < 10, "{steps}");
-        let mut search = Search::new(100.0, 100.0, 0.05);
-        search.tried(true);
-        search.lower();
-        assert_eq!(search.passed(), Some(95.0));
+    }
+
+    #[test]
+    fn what_is_refuted_is_searched_for_below() {
+        let mut search = Search::new(100.0, 1e6, 0.05);
+        // Luck has 1600 pass once; 500 is what can be borne.
+        while let Some(rate) = search.next() {
+            search.tried(rate <= 1600.0);
+        }
+        assert_eq!(search.to_confirm(), Some(1600.0));
+        while let Some(rate) = search.to_confirm().filter(|rate| *rate > 500.0) {
+            search.refuted();
+            assert!(search.passed() < Some(rate));
+            while let Some(rate) = search.next() {
+                search.tried(rate <= 500.0);
+            }
+        }
+        let rate = search.to_confirm().unwrap();
+        assert!(rate <= 500.0 && rate * 1.05 >= 499.0, "{rate}");
+    }
+
+    #[test]
+    fn a_search_in_which_everything_is_refuted_ends() {
+        let mut search = Search::new(100.0, 1e6, 0.05);
+        let mut confirmations = 0;
+        loop {
+            while search.next().is_some() {
+                search.tried(true);
+            }
+            if search.to_confirm().is_none() {
+                break;
+            }
+            confirmations += 1;
+            search.refuted();
+        }
+        assert!(confirmations > 0 && search.steps() <= STEPS_MAX + 1, "{confirmations}, {}", search.steps());
     }
 }

@@ -244,6 +244,11 @@ const FOUND: Section = Section::new(
         Figure::pace("capacity", Unit::Rate, "publishes per second, the most at which the objective was met"),
         Figure::pace("capacity_delivered", Unit::Rate, "deliveries per second of that"),
         Figure::new("steps", Unit::Count, "rates that were tried"),
+        Figure::new(
+            "limit_client_cpu",
+            Unit::Share,
+            "this program's CPU, as client_cpu, at the lowest rate that was too high",
+        ),
     ],
 );
 

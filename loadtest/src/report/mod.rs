@@ -157,10 +157,13 @@ impl Report {
         self.judgements.iter().all(|judgement| judgement.is_met)
     }
 
-    /// Whether this program was the bottleneck, so that rates and latencies are its own.
+    /// Whether this program was the bottleneck, now or at the rate that was too high, so that rates and latencies
+    /// are its own.
     #[must_use]
     pub fn is_client_bound(&self) -> bool {
-        self.value("client_cpu").is_some_and(|share| share > SATURATION_MAX)
+        ["client_cpu", "limit_client_cpu"]
+            .iter()
+            .any(|name| self.value(name).is_some_and(|share| share > SATURATION_MAX))
     }
 
     /// Whether a figure is to be read with that in mind.

@@ -2,7 +2,7 @@
 //!
 //! In      its arguments; a flag that an interrupt sets
 //! Out     a `Report` of a last run at the rate found, with the curve on the way, or why there is none
-//! Bounds  40 steps of --step and --patience each
+//! Bounds  40 rates, each tried at most twice: --step and --patience each
 //! Source  latency counts from when each publish was due: an overloaded server cannot hide it
 
 use std::sync::atomic::AtomicBool;
@@ -62,30 +62,40 @@ impl<'r> Looking<'r> {
             (self.args, || self.is_interrupted.load(std::sync::atomic::Ordering::SeqCst));
         let mut search = Search::new(args.rate_first, args.rate_max, f64::from(args.precision) / 100.0);
         let mut table = Table::new("step", &COLUMNS);
-        let mut client_bound = None;
-        let mut last = None;
-        while let Some(rate) = search.next() {
-            let (act, values, is_passed) = self.step(rate, 1)?;
+        let mut found = Found::default();
+        while !found.is_confirmed && !is_interrupted() {
+            // What passed by luck does not pass for twice the time.
+            let (rate, times) = match (search.next(), search.to_confirm()) {
+                (Some(rate), _) => (rate, 1),
+                (None, Some(rate)) => (rate, 2),
+                (None, None) => break,
+            };
+            let mut is_passed = false;
+            // A pause of the machine is no limit of the server's.
+            for _ in 0..TRIES {
+                let (act, values, is_met) = self.step(rate, times)?;
+                if times == 2 || is_interrupted() {
+                    found.last = Some((act, rate));
+                }
+                if is_interrupted() {
+                    break;
+                }
+                table.rows.push(row(&values, rate, is_met));
+                found.note(rate, is_met, values.get("client_cpu"));
+                is_passed = is_met;
+                if is_met {
+                    break;
+                }
+            }
             if is_interrupted() {
-                last = Some((act, rate));
                 break;
             }
-            table.rows.push(row(&values, rate, is_passed));
-            if !is_passed && values.get("client_cpu").is_some_and(|share| share > CLIENT_MAX) {
-                client_bound.get_or_insert(rate);
-            }
-            search.tried(is_passed);
-        }
-        // What passed by luck does not pass for twice the time: then a little less is tried.
-        let mut is_confirmed = false;
-        for _ in 0..CONFIRMATIONS_MAX {
-            let Some(rate) = search.passed().filter(|_| !is_confirmed && !is_interrupted()) else { break };
-            let (act, values, is_passed) = self.step(rate, 2)?;
-            table.rows.push(row(&values, rate, is_passed));
-            last = Some((act, rate));
-            is_confirmed = is_passed;
-            if !is_passed {
-                search.lower();
+            if times == 1 {
+                search.tried(is_passed);
+            } else if is_passed {
+                found.is_confirmed = true;
+            } else {
+                search.refuted();
             }
         }
         let stage = match self.stage.take() {
@@ -94,8 +104,7 @@ impl<'r> Looking<'r> {
             None => self.open()?,
         };
         let ending = stage.end();
-        let report = self.report(ending, last, &search, is_confirmed, client_bound);
-        Ok(report.with_table(table))
+        Ok(self.report(ending, &found, search.steps()).with_table(table))
     }
 
     /// Publishes at a rate; whether all objectives are met.
@@ -148,42 +157,60 @@ impl<'r> Looking<'r> {
         values
     }
 
-    fn report(
-        &self,
-        ending: Ending,
-        last: Option<(Act, f64)>,
-        search: &Search,
-        is_confirmed: bool,
-        client_bound: Option<f64>,
-    ) -> Report {
+    fn report(&self, ending: Ending, found: &Found, steps: u32) -> Report {
         let args = self.args;
-        let mut values = last.as_ref().map(|(act, _)| ending.values(act, self.ground)).unwrap_or_default();
-        values.set("steps", f64::from(search.steps()));
-        let found = last.as_ref().filter(|_| is_confirmed);
-        if let Some((act, rate)) = found {
+        let last = found.last.as_ref();
+        let mut values = last.map(|(act, _)| ending.values(act, self.ground)).unwrap_or_default();
+        values.set("steps", f64::from(steps));
+        let confirmed = last.filter(|_| found.is_confirmed);
+        if let Some((act, rate)) = confirmed {
             values.set("capacity", *rate);
             values
                 .set("capacity_delivered", act.heard.latency_ns.len() as f64 / (act.elapsed_ns as f64 / 1e9));
         }
-        let bound = client_bound.map(|rate| {
-            format!(
-                "at {rate:.0}/s this program was the bottleneck: the capacity is its own, not the server's"
-            )
-        });
-        let unconfirmed = (found.is_none() && !ending.is_interrupted).then(|| {
-            "no rate met the objective twice: start lower (--rate-first), or ask for less".to_owned()
+        if let Some((_, Some(share))) = found.failed {
+            values.set("limit_client_cpu", share);
+        }
+        let unconfirmed = (confirmed.is_none() && !ending.is_interrupted).then(|| match found.passed {
+            None => "no rate met the objective: start lower (--rate-first), or ask for less".to_owned(),
+            Some(rate) => format!(
+                "no rate met the objective for twice --step, which it must; the highest that met it once was \
+                 {rate:.0}/s: ask for less, or for longer steps (--step)"
+            ),
         });
         let cut = ending.is_interrupted.then(|| "interrupted before the rate was found".to_owned());
         let scene = Scene {
             scenario: "capacity",
             settings: settings(args),
             sections: figures::CAPACITY,
-            is_measured: found.is_some() || (ending.is_interrupted && last.is_some()),
+            is_measured: confirmed.is_some() || (ending.is_interrupted && last.is_some()),
         };
-        let report = ending.report(scene, values, bound.into_iter().chain(cut));
+        let report = ending.report(scene, values, cut);
         match unconfirmed {
             Some(why) => report.with_failure(why),
             None => report,
+        }
+    }
+}
+
+/// What the search has met.
+#[derive(Default)]
+struct Found {
+    /// The last run that is worth a report, and its rate.
+    last: Option<(Act, f64)>,
+    is_confirmed: bool,
+    /// The highest rate that passed.
+    passed: Option<f64>,
+    /// The lowest that did not, and this program's CPU then.
+    failed: Option<(f64, Option<f64>)>,
+}
+
+impl Found {
+    fn note(&mut self, rate: f64, is_met: bool, client_cpu: Option<f64>) {
+        if is_met {
+            self.passed = Some(self.passed.map_or(rate, |passed| passed.max(rate)));
+        } else if self.failed.is_none_or(|(failed, _)| rate <= failed) {
+            self.failed = Some((rate, client_cpu));
         }
     }
 }
@@ -221,7 +248,5 @@ const COLUMNS: [(&str, Unit); 9] = [
     ("met", Unit::Count),
 ];
 
-/// As in a report: above this the client decides the figures.
-const CLIENT_MAX: f64 = 0.9;
-
-const CONFIRMATIONS_MAX: usize = 8;
+/// How often a rate is tried before it counts as too high.
+const TRIES: usize = 2;

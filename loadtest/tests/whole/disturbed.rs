@@ -105,6 +105,22 @@ fn a_server_without_limits_has_the_highest_rate_as_its_capacity() {
 }
 
 #[test]
+fn a_pause_of_the_machine_is_no_limit_of_the_servers() {
+    // A second in which nothing comes, once: the step that it falls into is tried again.
+    let report = report(
+        Fault::Pause,
+        "capacity --subscribers 3 --rate-first 100 --rate-max 200 --step 0.2 --objective p99<500ms",
+    );
+    assert_eq!(report.value("capacity"), Some(200.0), "{report}");
+    let met = |row: &Vec<Option<f64>>| row[8] == Some(1.0);
+    assert_eq!(
+        report.tables[0].rows.iter().map(met).collect::<Vec<_>>(),
+        [false, true, true, true],
+        "{report}"
+    );
+}
+
+#[test]
 fn what_cannot_meet_its_objective_has_no_capacity() {
     let report =
         report(Fault::None, "capacity --subscribers 3 --rate-first 1 --step 0.02 --objective p99<1ns");
