@@ -41,6 +41,11 @@ pub struct Topics {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
+    /// Publish to each topic once before any comes again, and to those of the same subscribers as late as can be,
+    /// instead of drawing them
+    #[arg(long, conflicts_with_all = ["skew", "seed"])]
+    pub in_turn: bool,
+
     /// Messages to publish
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub publishes: u64,
@@ -80,5 +85,7 @@ Examples:
       our server, 1,000 topics with 10 subscribers each, some 100 times as popular as others
   loadtest topics --topics 100000 --subscribers 10000 --topics-each 100 --skew 0
       a million subscriptions, all topics alike
+  loadtest topics --topics 1000 --topics-each 100 --in-turn --burst 10
+      a burst brings each subscriber one message, of ten topics
   loadtest topics --rate 5000 --duration 30 --require 'p99<20ms'
       an open loop: latency counts from when each publish was due";

@@ -44,7 +44,11 @@ fn measure(args: &Topics, ground: &Ground, is_interrupted: &AtomicBool) -> Resul
         topics_each: args.topics_each.get(),
         streams: Streams::Topics,
     };
-    let popularity = Popularity::new(args.topics.get(), args.skew, args.seed);
+    let popularity = if args.in_turn {
+        Popularity::in_turn(args.topics.get(), args.topics_each.get())
+    } else {
+        Popularity::new(args.topics.get(), args.skew, args.seed)
+    };
     let mut stage = Stage::open(ground, audience, args.publishers.into(), popularity, is_interrupted)?;
     let stream = Stream {
         pace: Pace::per_second(args.rate),
@@ -78,6 +82,7 @@ fn settings(args: &Topics) -> Vec<(&'static str, serde_json::Value)> {
         ("topics_each", args.topics_each.get().into()),
         ("skew", args.skew.into()),
         ("seed", args.seed.into()),
+        ("in_turn", args.in_turn.into()),
         ("publishers", args.publishers.into()),
         ("payload_bytes", args.payload_bytes.into()),
         ("burst", args.burst.get().into()),
