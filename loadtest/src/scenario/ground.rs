@@ -197,13 +197,16 @@ pub struct Room {
 
 impl Room {
     /// How many processes hold the receivers: as many as are wanted, or as few as their descriptors allow.
-    fn processes(self, wanted: Option<usize>) -> Result<usize, TooFewDescriptors> {
+    fn processes(self, wanted: Option<usize>) -> Result<usize, RunError> {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted > self.receivers.max(1)) {
+            return Err(RunError::Processes { wanted, receivers: self.receivers });
+        }
         let most = connections_max();
         let fits = self.receivers + self.others <= most;
         let needed = if fits { 1 } else { self.receivers.div_ceil(most.max(1)) };
-        match wanted.unwrap_or(needed).clamp(1, self.receivers.max(1)) {
+        match wanted.unwrap_or(needed).max(1) {
             processes @ 0..=PROCESSES_MAX => Ok(processes),
-            _ => Err(TooFewDescriptors::of_processes(self.receivers, PROCESSES_MAX)),
+            _ => Err(TooFewDescriptors::of_processes(self.receivers, PROCESSES_MAX).into()),
         }
     }
 }
@@ -217,6 +220,17 @@ pub enum RunError {
     /// Of the limit on open files.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
+    /// Of --processes.
+    #[error(
+        "--processes {wanted}: only connections that receive are spread over processes, and here these are \
+         {receivers}: ask for fewer processes, or leave the option out"
+    )]
+    Processes {
+        /// As asked for.
+        wanted: usize,
+        /// That there are to spread.
+        receivers: usize,
+    },
     /// Of the dialect.
     #[error(transparent)]
     Dialect(#[from] DialectError),
