@@ -20,7 +20,7 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t = Scale::Full)]
     pub scale: Scale,
 
-    /// Rounds of each cell [default: 5, of latencies 9, of searches 2 to 5; quick: 2]
+    /// Rounds of each cell [default: 5, of latencies 9; quick: 2]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub rounds: Option<u16>,
 
