@@ -69,6 +69,6 @@ Examples:
   loadtest compare --scale quick --only 'fanwire io_uring,floor' --out /tmp/compare
       a minute: does it work?
   loadtest compare
-      the record, an hour and three quarters
+      the record, about two hours
   loadtest compare --cell 'burst 16' --rounds 9
       some cells, more exactly";

@@ -37,7 +37,7 @@ pub struct Cell {
 /// How much is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scale {
-    /// All of the record; an hour and three quarters with a dozen servers
+    /// All of the record; about two hours with a dozen servers
     Full,
     /// A corner of it, some seconds a server
     Quick,
@@ -151,10 +151,10 @@ fn full() -> Vec<Cell> {
             &["p50", "p99", "delivered_per_s"],
         ),
         // One message to all of them takes server and client some 10 ms, so 10 ms of p99 decide nothing.
-        capacity("capacity 1000 x 128 B", 1000, 50, "p99<25ms"),
+        capacity("capacity 1000 x 128 B", 1000, 800, "p99<25ms"),
         Cell {
             is_batched: true,
-            ..capacity("capacity 1000 x 128 B, gathered for 1 ms", 1000, 50, "p99<25ms")
+            ..capacity("capacity 1000 x 128 B, gathered for 1 ms", 1000, 800, "p99<25ms")
         },
         // One message after the other: at rates at which messages wait and leave together nobody is the slowest.
         Cell {
@@ -184,7 +184,7 @@ fn full() -> Vec<Cell> {
 
 fn capacity(name: &str, subscribers: u32, rate_first: u32, objective: &str) -> Cell {
     let arguments = format!(
-        "capacity --subscribers {subscribers} --rate-first {rate_first} --step 1 --precision 8 \
+        "capacity --subscribers {subscribers} --rate-first {rate_first} --step 1 --precision 12 \
          --objective {objective}"
     );
     Cell {

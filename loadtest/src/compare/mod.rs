@@ -2,7 +2,7 @@
 //!
 //! In      a list of servers, cells to measure
 //! Out     a record: Markdown, JSON, a chart
-//! Bounds  an hour and three quarters for all cells and a dozen servers
+//! Bounds  about two hours for all cells and a dozen servers
 //! Source  docs/benchmarks.md
 
 pub mod cells;
