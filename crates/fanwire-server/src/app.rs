@@ -112,7 +112,7 @@ impl App {
         let rules = self.rules.now().clone();
         let Some(admission) = &mut session.value_mut().admission else { return Err(Problem::AuthDisabled) };
         admission.settle();
-        // Checking costs far more than sending, so who sends what is refused must wait.
+        // Checking costs far more than sending: a client has one token checked in that time.
         if admission.renewal.is_some() || admission.paused_at.is_some_and(|at| at.elapsed() < RENEW_PAUSE) {
             return Err(Problem::TooSoon);
         }
@@ -125,7 +125,7 @@ impl App {
         let pass = checked.and_then(|pass| {
             if pass.user() == admission.pass.user() { Ok(pass) } else { Err(Problem::OtherUser) }
         });
-        admission.paused_at = pass.is_err().then(Instant::now);
+        admission.paused_at = Some(Instant::now());
         admission.pass = pass?;
         let expires_in = admission.pass.seconds_left();
         self.expire(session);

@@ -43,8 +43,12 @@ impl Reload {
     /// Does it. What cannot be read changes nothing.
     pub(crate) fn run(&mut self) {
         match read(&self.line).and_then(|settings| self.take(settings)) {
-            Ok(0) => tracing::info!("read the settings anew: none has changed"),
-            Ok(changed) => tracing::info!("read the settings anew: {changed} changed"),
+            Ok(0) => tracing::info!(
+                "read the settings anew: none has changed; the files that they name were read, too"
+            ),
+            Ok(changed) => tracing::info!(
+                "read the settings anew: {changed} changed; the files that they name were read, too"
+            ),
             Err(wrong) => tracing::error!("the settings stay as they were: {wrong}"),
         }
     }
@@ -56,6 +60,8 @@ impl Reload {
         new.args.listen.clone_from(&self.settings.args.listen);
         new.args.listen_proxy.clone_from(&self.settings.args.listen_proxy);
         new.args.api_listen.clone_from(&self.settings.args.api_listen);
+        // The webhook's time-out has to fit into the one that is in force.
+        new.args.handshake_timeout = self.settings.args.handshake_timeout;
         new.args.check_exposure()?;
         let rules = Rules::new(&new.args)?;
         let restart: Vec<_> = new.rows.iter().filter(|row| !RELOADED.contains(&&*row.key)).collect();

@@ -5,9 +5,12 @@
 //! Bounds  a file of `FILE_BYTES_MAX`, `KEYS_MAX` keys
 //! Source  RFC 7517, RFC 7518; RFC 7468 for PEM; RFC 8017, RFC 5480 and RFC 8410 for what is in it
 
-use std::{fmt, fs::File, io::Read as _, path::Path};
+use std::{fmt, fs::File, io::Read as _, ops::RangeInclusive, path::Path};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
@@ -143,9 +146,7 @@ impl Key {
                 "is a public key of another kind: RSA of 2048 bits or more, P-256 and Ed25519 are known"
                     .to_owned()
             }),
-            "RSA PUBLIC KEY" => {
-                Ok(Self { id: None, algorithm: Algorithm::RS256, key: DecodingKey::from_rsa_der(&der) })
-            }
+            "RSA PUBLIC KEY" => Self::of_rsa_key(&der).ok_or_else(|| RSA_LENGTH.to_owned()),
             "CERTIFICATE" => {
                 Err("is a certificate: give its key, by `openssl x509 -pubkey -noout`".to_owned())
             }
@@ -172,7 +173,17 @@ impl Key {
         let rest = rest.strip_prefix(RSA_NAME).filter(|_| outer.starts_with(&[0x30, 0x82]))?;
         let (inner, key) = rest.split_at_checked(5)?;
         let is_key = inner.starts_with(&[0x03, 0x82]) && inner[4] == 0;
-        if is_key { of(Algorithm::RS256, DecodingKey::from_rsa_der(key)) } else { None }
+        if is_key { Self::of_rsa_key(key) } else { None }
+    }
+
+    /// An `RSAPublicKey` (RFC 8017 appendix A.1.1) of a length that can be verified with: a sequence of two numbers, the
+    /// first of which has a length of two bytes from 2048 bits on.
+    fn of_rsa_key(der: &[u8]) -> Option<Self> {
+        let (head, rest) = der.split_at_checked(8)?;
+        let modulus = rest.get(..usize::from(head[6]) << 8 | usize::from(head[7]))?;
+        let is_number = head.starts_with(&[0x30, 0x82]) && head[4..].starts_with(&[0x02, 0x82]);
+        let is_fit = is_number && is_rsa_length(modulus);
+        is_fit.then(|| Self { id: None, algorithm: Algorithm::RS256, key: DecodingKey::from_rsa_der(der) })
     }
 
     fn of_jwk(jwk: Jwk) -> Result<Self, String> {
@@ -192,6 +203,11 @@ impl Key {
         if jwk.common.key_algorithm.is_some_and(|named| named != algorithm.into()) {
             return Err("its algorithm is not known here".to_owned());
         }
+        if let AlgorithmParameters::RSA(key) = &jwk.algorithm
+            && !URL_SAFE_NO_PAD.decode(&key.n).is_ok_and(|modulus| is_rsa_length(&modulus))
+        {
+            return Err(RSA_LENGTH.to_owned());
+        }
         let key = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
         if algorithm == Algorithm::HS256 {
             return Self::of_secret(
@@ -201,6 +217,11 @@ impl Key {
         }
         Ok(Self { id: jwk.common.key_id, algorithm, key })
     }
+}
+
+fn is_rsa_length(modulus: &[u8]) -> bool {
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    RSA_BYTES.contains(&(modulus.len() - zeros))
 }
 
 /// What these bytes are if they are a key that others may know, and how to give it.
@@ -237,8 +258,11 @@ fn line_of(bytes: &[u8]) -> &[u8] {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
-    let count = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
-    count.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let count = read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if count as u64 > FILE_BYTES_MAX {
+        return Err(format!("{} has more than 1 MiB: is it the right file?", path.display()));
+    }
     Ok(bytes)
 }
 
@@ -254,6 +278,11 @@ const P256_HEAD: &[u8] = &[
 /// RFC 8017 appendix A.1: the name of RSA, with no parameters.
 const RSA_NAME: &[u8] =
     &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+
+/// Lengths of an RSA key that signatures can be verified with.
+const RSA_BYTES: RangeInclusive<usize> = 256..=1024;
+
+const RSA_LENGTH: &str = "is no RSA key of 2048 to 8192 bits, and no other is verified with";
 
 const PEM: &[u8] = b"-----BEGIN ";
 

@@ -297,6 +297,9 @@ fn a_fresh_token_in_band_keeps_the_session_and_what_it_no_longer_opens_is_left()
     std::thread::park_timeout(Duration::from_millis(1_100));
     let answer = renew(&mut ada, &fresh);
     assert_eq!(answer["data"]["state"], "renewed", "{answer}");
+    // Good ones cost as much to check.
+    assert_eq!(renew(&mut ada, &fresh)["data"]["code"], "too_soon");
+    std::thread::park_timeout(Duration::from_millis(1_100));
     assert_eq!(renew(&mut ada, "a.b.c")["data"]["code"], "unauthorized");
     // A server without tokens takes none.
     let open = Process::start(&[]);
@@ -370,6 +373,8 @@ fn keys_that_are_none_say_what_to_give() {
         (private, "is a private key"),
         ("-----BEGIN CERTIFICATE-----\nMC4=\n-----END CERTIFICATE-----\n", "openssl x509 -pubkey"),
         (small, "is a public key of another kind"),
+        (RSA_1024, "is a public key of another kind"),
+        (RSA_1024_ALONE, "is no RSA key of 2048 to 8192 bits"),
         ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n", "is no PEM"),
     ] {
         let file = File::new("bad.key", text);
@@ -395,9 +400,15 @@ fn keys_that_are_none_say_what_to_give() {
         let (code, errors) = run_to_end(&["--auth=jwt", "--auth-key-file", file.path(), "config", "check"]);
         assert!(code == 2 && errors.contains(said) && errors.contains(file.path()), "{errors}");
     }
-    let set = File::new("bad.jwks", r#"{"keys":[{"kty":"odd"}]}"#);
-    let (_, errors) = run_to_end(&["--auth=jwt", "--auth-jwks-file", set.path(), "config", "check"]);
-    assert!(errors.contains("has no key for HS256, RS256, ES256 or EdDSA"), "{errors}");
+    let weak = format!(r#"{{"keys":[{{"kty":"RSA","e":"AQAB","n":"{}"}}]}}"#, "z".repeat(171));
+    for keys in [r#"{"keys":[{"kty":"odd"}]}"#, &weak] {
+        let set = File::new("bad.jwks", keys);
+        let (_, errors) = run_to_end(&["--auth=jwt", "--auth-jwks-file", set.path(), "config", "check"]);
+        assert!(errors.contains("has no key for HS256, RS256, ES256 or EdDSA"), "{errors}");
+    }
+    let long = File::new("long.key", &"x".repeat((1 << 20) + 1));
+    let (code, errors) = run_to_end(&["--auth=jwt", "--auth-key-file", long.path(), "config", "check"]);
+    assert!(code == 2 && errors.contains("has more than 1 MiB"), "{errors}");
     let good = File::new("unasked.key", SECRET);
     let (code, errors) = run_to_end(&["--auth-key-file", good.path()]);
     assert!(code == 2 && errors.contains("there is a key for tokens, but auth is none"), "{errors}");
@@ -406,3 +417,20 @@ fn keys_that_are_none_say_what_to_give() {
     let (code, errors) = run_to_end(&["--subscribe-topics", "user:{sub"]);
     assert!(code == 2 && errors.contains("subscribe_topics: \"user:{sub\" is no pattern"), "{errors}");
 }
+
+/// Of 1024 bits, which no library verifies with.
+const RSA_1024: &str = "-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDM+w9FNGUJm15STJyy0gmLTrN1
+dXqU+xEXx2RfcTofg6L6h6dN4PmmMQX/P3nthtT+kMyEUcMXXH/AD3kl9OChYQky
+k5CAG3cZUAoMatzMG9ovhrn/BLE7Sl1xqIHHF2VtCKfrOX2vKXOPtHldAHD4VIwv
+ftncGhOuQPWouL8KRQIDAQAB
+-----END PUBLIC KEY-----
+";
+
+/// The same in PKCS #1.
+const RSA_1024_ALONE: &str = "-----BEGIN RSA PUBLIC KEY-----
+MIGJAoGBAMz7D0U0ZQmbXlJMnLLSCYtOs3V1epT7ERfHZF9xOh+DovqHp03g+aYx
+Bf8/ee2G1P6QzIRRwxdcf8APeSX04KFhCTKTkIAbdxlQCgxq3Mwb2i+Guf8EsTtK
+XXGogccXZW0Ip+s5fa8pc4+0eV0AcPhUjC9+2dwaE65A9ai4vwpFAgMBAAE=
+-----END RSA PUBLIC KEY-----
+";

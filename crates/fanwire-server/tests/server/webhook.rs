@@ -548,6 +548,12 @@ fn settings_change_at_sighup_and_kept_answers_go() {
     let said = server.errors_until(|line| line.contains("the settings stay as they were"));
     assert!(said.last().unwrap().contains("auth_webhook_url: give http://HOST"), "{said:?}");
     assert!(connect(&server, "ada").is_ok());
+    // The time for handshakes stays until a restart, and the webhook's has to fit into it.
+    let times = "auth_webhook_timeout = \"30s\"\nhandshake_timeout = \"60s\"\n";
+    fs::write(&file.0, with(&first.url(), times)).unwrap();
+    server.signal(HUP);
+    let said = server.errors_until(|line| line.contains("the settings stay as they were"));
+    assert!(said.last().unwrap().contains("shorter than handshake_timeout (10s)"), "{said:?}");
 }
 
 #[test]
