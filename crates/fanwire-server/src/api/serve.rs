@@ -2,14 +2,24 @@
 //!
 //! In      a listening socket
 //! Out     requests to the router, until it is stopped
-//! Bounds  `CONNECTIONS_MAX` at a time, the others wait in the backlog; `HEAD_TIME_MAX` for a request's head or between
-//!         two requests, `CONNECTION_TIME_MAX` a connection
+//! Bounds  `CONNECTIONS_MAX` at a time, the others wait in the backlog; `FIRST_HEAD_TIME_MAX` for the first request's head,
+//!         `HEAD_TIME_MAX` between two requests, `CONNECTION_TIME_MAX` a connection
 //! Source  none
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -61,13 +71,22 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: onesh
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
+    let has_asked = AtomicBool::new(false);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        has_asked.store(true, Relaxed);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let served = timeout(CONNECTION_TIME_MAX, connection.as_mut()).await;
+    if timeout(FIRST_HEAD_TIME_MAX, connection.as_mut()).await.is_ok() || !has_asked.load(Relaxed) {
+        return;
+    }
+    let served = timeout(CONNECTION_TIME_MAX - FIRST_HEAD_TIME_MAX, connection.as_mut()).await;
     if served.is_err() {
         connection.as_mut().graceful_shutdown();
         // Who takes longer than that to read an answer does not get it.
@@ -80,6 +99,10 @@ const CONNECTIONS_MAX: u32 = 128;
 /// Its connections, the socket that listens, and what its runtime polls by.
 pub(crate) const DESCRIPTORS_MAX: u32 = CONNECTIONS_MAX + 2;
 
+/// Whoever says nothing has a place for no longer.
+const FIRST_HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Programs that ask now and then keep their connection for so long.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(75);
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);
 const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -135,7 +158,10 @@ mod tests {
 
     #[test]
     fn a_client_that_says_nothing_or_half_a_head_or_nothing_more_is_closed_in_time() {
-        for (said, answers) in [(&REQUEST[..0], 0), (&REQUEST[..20], 0), (REQUEST, 1)] {
+        let (first, next) = (FIRST_HEAD_TIME_MAX, HEAD_TIME_MAX);
+        for (said, answers, time) in
+            [(&REQUEST[..0], 0, first), (&REQUEST[..20], 0, first), (REQUEST, 1, next)]
+        {
             let seconds = seconds("ok", async |mut stream| {
                 if answers == 1 {
                     ask(&mut stream, "ok").await.unwrap();
@@ -144,7 +170,7 @@ mod tests {
                 }
                 assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the server has nothing to say");
             });
-            assert_eq!(seconds, HEAD_TIME_MAX.as_secs());
+            assert_eq!(seconds, time.as_secs());
         }
     }
 
