@@ -20,10 +20,6 @@ import servers
 
 
 def check(world):
-    return check_keepalive(world) or (check_stream(world) if world.is_proxied else None)
-
-
-def check_keepalive(world):
     """A client that answers no ping is closed with 1008: so a peer that stays has answered."""
     with world.server(
         "control", "--ping", f"{behaviours.PING_MS}ms", "--idle", f"{behaviours.IDLE_MS}ms"

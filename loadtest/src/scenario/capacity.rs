@@ -70,7 +70,7 @@ impl<'r> Looking<'r> {
                 (None, Some(rate)) => (rate, 2),
                 (None, None) => break,
             };
-            let mut is_passed = false;
+            let (mut is_passed, mut client_cpu) = (false, None);
             // A pause of the machine is no limit of the server's.
             for _ in 0..TRIES {
                 let (act, values, is_met) = self.step(rate, times)?;
@@ -81,8 +81,7 @@ impl<'r> Looking<'r> {
                     break;
                 }
                 table.rows.push(row(&values, rate, is_met));
-                found.note(rate, is_met, values.get("client_cpu"));
-                is_passed = is_met;
+                (is_passed, client_cpu) = (is_met, values.get("client_cpu"));
                 if is_met {
                     break;
                 }
@@ -90,6 +89,7 @@ impl<'r> Looking<'r> {
             if is_interrupted() {
                 break;
             }
+            found.note(rate, is_passed, client_cpu);
             if times == 1 {
                 search.tried(is_passed);
             } else if is_passed {

@@ -48,13 +48,16 @@ impl Completions {
 
     /// One receiver is not waited for any more. What it had got is told by stream: all below this number.
     pub fn leave(&mut self, next_of: impl Fn(u32) -> u64) {
-        self.receivers = self.receivers.saturating_sub(1);
+        let before = self.receivers;
+        self.receivers = before.saturating_sub(1);
         for (stream, open) in (0..).zip(&mut self.streams) {
             let next = next_of(stream);
             for (sequence, heard) in (open.first..).zip(&mut open.messages) {
+                let was_complete = heard.count >= before;
                 heard.count -= u32::from(sequence < next && heard.count > 0);
                 // All others have it: when the last of them got it is not known here any more.
-                self.given_up += u64::from(heard.count == self.receivers && heard.count > 0);
+                let is_complete = heard.count == self.receivers && heard.count > 0;
+                self.given_up += u64::from(is_complete && !was_complete);
             }
             open.forget_complete(self.receivers);
         }
@@ -129,6 +132,12 @@ mod tests {
         assert_eq!(completions.given_up(), 1);
         assert_eq!(completions.observe(0, 0, 7), Some(7));
         assert_eq!(completions.observe(0, 2, 9), Some(9));
+        // What was complete before is not given up, though an earlier one is still open.
+        let mut completions = Completions::new(2, 1);
+        assert_eq!([(0, 1), (1, 2)].map(|(sequence, ns)| completions.observe(0, sequence, ns)), [None; 2]);
+        assert_eq!(completions.observe(0, 1, 3), Some(3));
+        completions.leave(|_| 2);
+        assert_eq!((completions.given_up(), completions.observe(0, 0, 4)), (0, Some(4)));
     }
 
     #[test]

@@ -112,6 +112,8 @@ fn a_pause_of_the_machine_is_no_limit_of_the_servers() {
         "capacity --subscribers 3 --rate-first 100 --rate-max 200 --step 0.2 --objective p99<500ms",
     );
     assert_eq!(report.value("capacity"), Some(200.0), "{report}");
+    // So no rate was too high.
+    assert_eq!(report.value("limit_client_cpu"), None, "{report}");
     let met = |row: &Vec<Option<f64>>| row[8] == Some(1.0);
     assert_eq!(
         report.tables[0].rows.iter().map(met).collect::<Vec<_>>(),
