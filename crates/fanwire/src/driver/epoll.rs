@@ -52,6 +52,8 @@ pub(crate) struct EpollDriver {
     listeners: Vec<Arc<Listener>>,
     /// INVARIANT: the listeners are in the epoll set exactly if this is true.
     listeners_watched: bool,
+    /// A connection was accepted since the listeners came into the set, and others wait for connections, too.
+    has_had_its_turn: bool,
     admission: Admission,
     accept_room: usize,
     /// The listener that is being accepted from, and how much it still may give in this turn.
@@ -83,6 +85,7 @@ impl EpollDriver {
             queued: VecDeque::new(),
             listeners: listeners.to_vec(),
             listeners_watched: false,
+            has_had_its_turn: false,
             admission: Admission::Open,
             accept_room: 0,
             accepting: None,
@@ -153,7 +156,17 @@ impl EpollDriver {
 
     /// Brings the listeners into the set or out of it, as room and failures ask.
     fn watch_listeners(&mut self) {
+        if self.has_had_its_turn {
+            // The kernel wakes the first in a listener's queue that sleeps, and who leaves it and comes back is
+            // the last. Without this one shard would have all connections of a quiet server.
+            self.set_listeners_watched(false);
+        }
         let wanted = self.accept_room > 0 && self.admission == Admission::Open && !self.listeners.is_empty();
+        self.set_listeners_watched(wanted);
+    }
+
+    fn set_listeners_watched(&mut self, wanted: bool) {
+        self.has_had_its_turn = false;
         if wanted == self.listeners_watched {
             return;
         }
@@ -275,6 +288,7 @@ impl EpollDriver {
                 Ok((socket, peer)) => {
                     self.accept_room -= 1;
                     self.accepts_left -= 1;
+                    self.has_had_its_turn = self.config.shares_listeners;
                     return Step::More(Event::Accepted { socket, peer, listener: index });
                 }
                 Err(error) => error,

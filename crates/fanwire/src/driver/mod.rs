@@ -216,6 +216,8 @@ pub(crate) trait Wake: std::marker::Send + Sync {
 pub(crate) struct DriverConfig {
     /// Accepts armed at once (io_uring) or taken per turn (epoll), at most.
     pub(crate) accepts_armed_max: u32,
+    /// Whether other shards accept from the same listeners.
+    pub(crate) shares_listeners: bool,
     /// Length of one receive buffer.
     pub(crate) receive_buffer_bytes: u32,
     /// Receive buffers of this shard (io_uring: a power of two).

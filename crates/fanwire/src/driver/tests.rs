@@ -80,6 +80,7 @@ impl Make for UringDriver {
 fn config() -> DriverConfig {
     DriverConfig {
         accepts_armed_max: 64,
+        shares_listeners: false,
         receive_buffer_bytes: 4096,
         receive_buffers: 64,
         send_buffer_bytes: None,

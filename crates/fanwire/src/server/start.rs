@@ -306,6 +306,7 @@ fn pin(cpu: usize) {
 fn driver_config(options: &Options) -> DriverConfig {
     DriverConfig {
         accepts_armed_max: options.accepts_armed_max,
+        shares_listeners: shard_count(options) > 1,
         receive_buffer_bytes: options.receive_buffer_bytes,
         receive_buffers: options.receive_buffers,
         send_buffer_bytes: Some(options.send_buffer_bytes),

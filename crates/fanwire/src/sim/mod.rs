@@ -147,6 +147,7 @@ impl<H: Handler> SimServer<H> {
         let shared = Arc::new(shared.with_listeners(Listeners::new([proxies])));
         let config = DriverConfig {
             accepts_armed_max: options.accepts_armed_max,
+            shares_listeners: shard_count > 1,
             receive_buffer_bytes: options.receive_buffer_bytes,
             receive_buffers: options.receive_buffers,
             send_buffer_bytes: Some(options.send_buffer_bytes),

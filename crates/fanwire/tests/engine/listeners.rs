@@ -24,6 +24,7 @@ on_real_sockets!(
     each_listener_has_its_own_rule,
     connections_are_adopted_beside_listeners,
     the_smallest_room_for_handshakes_serves_every_listener,
+    connections_one_by_one_go_to_every_shard,
 );
 
 fn options(setup: Setup) -> Options {
@@ -259,4 +260,15 @@ fn what_cannot_be_listened_on_says_why() {
         assert!(error.contains(wanted), "{error}");
     }
     assert!(matches!(Listen::tcp("nowhere"), Err(Error::Address(_))));
+}
+
+/// Nobody is in a hurry, so that every shard sleeps when the next connection comes.
+fn connections_one_by_one_go_to_every_shard(setup: Setup) {
+    // A ring takes as many as it has accepts armed before it is another's turn.
+    let options = options(setup).accepts_armed_max(4);
+    let running = start(options, [loopback(), loopback()]);
+    let clients: Vec<Client> = (0..64).map(|n| open(wire_to(&running.addresses()[n % 2]))).collect();
+    let on_each: Vec<u64> = running.stats().shards.iter().map(|shard| shard.sessions_opened).collect();
+    let fair = clients.len() as u64 / on_each.len() as u64;
+    assert!(on_each.iter().all(|&opened| opened >= fair / 2), "{on_each:?}");
 }

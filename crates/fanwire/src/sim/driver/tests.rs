@@ -25,6 +25,7 @@ fn driver(faults: Faults, buffers: u16) -> (SimDriver, usize) {
     let net = Rc::new(RefCell::new(Net::new(1, faults)));
     let config = DriverConfig {
         accepts_armed_max: 4,
+        shares_listeners: false,
         receive_buffer_bytes: 4,
         receive_buffers: buffers,
         send_buffer_bytes: None,
