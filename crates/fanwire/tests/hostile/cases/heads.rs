@@ -1,6 +1,9 @@
 //! Attacks before the handshake is done: slow, half, many, false and garbled heads.
 
-use std::net::Shutdown;
+use std::{
+    net::Shutdown,
+    sync::{Mutex, PoisonError},
+};
 
 use super::{Random, scaled};
 use crate::kit::{Arena, Case, PLAIN, Peer, frame, request_head, request_head_with};
@@ -52,6 +55,9 @@ pub const HALF_OPEN: Case = Case {
 };
 
 fn half_open(arena: &mut Arena) {
+    // Tests run beside each other in one process, whose descriptors are not enough for two of these.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let head = request_head("/ws");
     let begin = |index: usize| {
         let mut peer = Peer::connect(arena.address());
