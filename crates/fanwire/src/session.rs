@@ -142,6 +142,12 @@ impl<'a, V> Session<'a, V> {
         self.ops.topics(self.slot)
     }
 
+    /// Whether it is subscribed to `topic`; in `on_close`, whether it was at its end. One look-up of the name, then
+    /// numbers are compared: for a look at many sessions far cheaper than their `topics`.
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.ops.is_subscribed(self.slot, topic)
+    }
+
     /// How many topics it is subscribed to; 0 in `on_close`.
     pub fn topic_count(&self) -> usize {
         self.ops.topic_count(self.slot)
@@ -203,6 +209,24 @@ impl fmt::Display for SessionId {
         match self {
             Self::Random(bits) => write!(f, "{:032x}", u128::from_be_bytes(*bits)),
             Self::Custom(name) => f.write_str(name),
+        }
+    }
+}
+
+/// With the text that it is shown as, which is not made for that: to look for one session among many.
+impl PartialEq<str> for SessionId {
+    fn eq(&self, text: &str) -> bool {
+        match self {
+            Self::Random(bits) => {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                let shown = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+                text.len() == 2 * bits.len()
+                    && bits
+                        .iter()
+                        .zip(text.as_bytes().chunks_exact(2))
+                        .all(|(byte, pair)| shown(byte) == *pair)
+            }
+            Self::Custom(name) => **name == *text,
         }
     }
 }
@@ -310,6 +334,7 @@ pub(crate) trait Ops {
     fn peer(&self, slot: u32) -> SocketAddr;
     fn queued(&self, slot: u32) -> Queued;
     fn topics(&self, slot: u32) -> Vec<&str>;
+    fn is_subscribed(&self, slot: u32, topic: &str) -> bool;
     fn topic_count(&self, slot: u32) -> usize;
     fn send(&mut self, slot: u32, topic: &str, payload: &Payload<'_>) -> Result<(), SendError>;
     fn send_to(&mut self, to: SessionRef, topic: &str, payload: &Payload<'_>) -> Result<(), SendError>;
@@ -324,4 +349,23 @@ pub(crate) trait Ops {
     fn unsubscribe(&mut self, slot: u32, topic: &str) -> bool;
     fn unsubscribe_all(&mut self, slot: u32) -> usize;
     fn close_with(&mut self, slot: u32, code: u16, reason: &str);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_equals_its_own_text_and_no_other() {
+        let random =
+            SessionId::Random([0, 17, 34, 51, 68, 85, 102, 119, 136, 153, 170, 187, 204, 221, 238, 255]);
+        let text = random.to_string();
+        assert_eq!(text, "00112233445566778899aabbccddeeff");
+        assert!(random == *text);
+        for other in ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &text.replace("ff", "fe")] {
+            assert!(random != *other, "{other}");
+        }
+        let custom = SessionId::Custom("ada".into());
+        assert!(custom == *"ada" && custom != *"Ada" && custom != *"");
+    }
 }

@@ -140,17 +140,17 @@ impl SessionRow {
         if query.user.as_deref().is_some_and(|wanted| user != Some(wanted)) {
             return None;
         }
-        if query.topic.as_deref().is_some_and(|wanted| !session.topics().contains(&wanted)) {
+        if query.session.as_deref().is_some_and(|wanted| *session.id() != *wanted) {
             return None;
         }
-        let id = session.id().to_string();
-        if query.session.as_ref().is_some_and(|wanted| *wanted != id) {
+        // Last, for it costs the most.
+        if query.topic.as_deref().is_some_and(|wanted| !session.is_subscribed(wanted)) {
             return None;
         }
         let queued = session.queued();
         let names = || session.topics().into_iter().map(str::to_owned).collect();
         Some(Self {
-            session: id,
+            session: session.id().to_string(),
             user: user.map(str::to_owned),
             peer: session.peer().to_string(),
             shard,

@@ -155,7 +155,7 @@ impl Who {
 
     fn is(&self, session: &Session<'_, Visitor>) -> bool {
         match self {
-            Self::Session(id) => session.id().to_string() == *id,
+            Self::Session(id) => *session.id() == **id,
             Self::User(user) => session.value().user() == Some(user),
         }
     }

@@ -62,6 +62,13 @@ impl<D: Driver> Ops for Core<D> {
         ended.map(|ended| ended.topics.iter().map(|topic| &**topic).collect()).unwrap_or_default()
     }
 
+    fn is_subscribed(&self, slot: u32, topic: &str) -> bool {
+        if self.state(slot) == State::Open {
+            return self.topics().has(slot, topic);
+        }
+        Ops::topics(self, slot).contains(&topic)
+    }
+
     fn topic_count(&self, slot: u32) -> usize {
         self.topics().count_of(slot)
     }

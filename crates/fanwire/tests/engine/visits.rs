@@ -87,6 +87,9 @@ fn a_visit_acts_on_sessions_like_a_hook(setup: Setup) {
     let found = counts.clone();
     visit_all(&world, move |session| {
         let count = session.topic_count();
+        let topics = session.topics();
+        let is_so = |topic: &&str| session.is_subscribed(topic) == topics.contains(topic);
+        assert!(["news", "ada", "nobody's", ""].iter().all(is_so), "{topics:?}");
         found.lock().unwrap().push(format!("{} {count}", session.value()));
         if session.value() == "ada" {
             assert!(session.unsubscribe("news"));
