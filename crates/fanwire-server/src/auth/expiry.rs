@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    ops::Bound,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -96,6 +97,8 @@ struct Due {
     /// INVARIANT: at most one for each id, at its first or its last time.
     entries: BTreeMap<Key, Entry>,
     last_id: u64,
+    /// The last one whose way was full. Those behind it have their turn before all that were put off have another.
+    put_off: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -123,18 +126,20 @@ impl Due {
     /// Does what is due, some of it, and says how long to wait.
     fn turn(&mut self, now_ms: u64) -> Duration {
         for _ in 0..ENTRIES_PER_TURN_MAX {
-            let Some(entry) = self.entries.first_entry() else { return LOOK_MAX };
-            let (at_ms, id) = *entry.key();
-            if at_ms > now_ms {
-                return LOOK_MAX.min(Duration::from_millis(at_ms - now_ms));
-            }
-            let entry = entry.remove();
-            let is_end = (at_ms, id) == entry.watched.last() || entry.watched.ends_ms <= now_ms;
+            let behind = self.put_off.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.entries.range((behind, Bound::Unbounded)).next().map(|(key, _)| *key);
+            let Some((key, entry)) =
+                next.filter(|key| key.0 <= now_ms).and_then(|key| self.entries.remove_entry(&key))
+            else {
+                let wait = next.map_or(LOOK_MAX, |key| LOOK_MAX.min(Duration::from_millis(key.0 - now_ms)));
+                return if self.put_off.take().is_some() { wait.min(RETRY) } else { wait };
+            };
+            let is_end = key == entry.watched.last() || entry.watched.ends_ms <= now_ms;
             match if is_end { entry.close() } else { entry.warn(now_ms) } {
-                // Its way is full: it comes first again.
+                // The way to its shard is full, which is no other shard's matter.
                 Err(SendError::Full) => {
-                    self.entries.insert((at_ms, id), entry);
-                    return RETRY;
+                    self.entries.insert(key, entry);
+                    self.put_off = Some(key);
                 }
                 Ok(()) if !is_end => {
                     self.entries.insert(entry.watched.last(), entry);
@@ -241,10 +246,20 @@ mod tests {
 
     /// Opens as many sessions, has something done with them, and says how they ended.
     fn sessions(count: usize, pass: Pass, then: impl FnOnce(Vec<TcpStream>, &World)) -> (Vec<u16>, Expiry) {
+        sessions_on(1, count, pass, then)
+    }
+
+    fn sessions_on(
+        shards: u16,
+        count: usize,
+        pass: Pass,
+        then: impl FnOnce(Vec<TcpStream>, &World),
+    ) -> (Vec<u16>, Expiry) {
         let (expiry, gate) = (Expiry::start().unwrap(), Arc::<Gate>::default());
         let (ended, ends) = mpsc::channel();
         let handler = Watching { expiry: expiry.clone(), pass, ended, gate: gate.clone() };
-        let options = Options::default().shards(1).inbox_size(INBOX_SIZE);
+        // One accept at a time, so that every shard gets some of a few.
+        let options = Options::default().shards(shards).inbox_size(INBOX_SIZE).accepts_armed_max(1);
         let server = Server::bind_with("127.0.0.1:0", options).unwrap();
         let running = server.start(|_| handler.clone()).unwrap();
         let head = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -290,14 +305,7 @@ mod tests {
         let ends_ms = pass.ends_ms.unwrap();
         let (codes, expiry) = sessions(1, pass, |mut streams, world| {
             let guard = world.gate.shut.lock().unwrap();
-            // A text frame under a mask of zeros.
-            let text = br#"{"topic":"hold"}"#;
-            let length = 0x80 | u8::try_from(text.len()).unwrap();
-            streams[0].write_all(&[&[0x81, length, 0, 0, 0, 0], &text[..]].concat()).unwrap();
-            until("the shard stands still", || world.gate.is_reached.load(Ordering::Acquire));
-            let publisher = world.running.publisher();
-            let is_full = |_| publisher.broadcast("news", "1").is_err();
-            assert!((0..=INBOX_SIZE).any(is_full));
+            hold(&mut streams[0], world);
             until("its time has come and it was tried again", || now_ms() > ends_ms + 350);
             assert_eq!(world.expiry.0.lock().entries.len(), 1);
             drop(guard);
@@ -305,6 +313,34 @@ mod tests {
         });
         assert_eq!(codes, [TOKEN_EXPIRED]);
         assert!(expiry.0.lock().entries.is_empty());
+    }
+
+    #[test]
+    fn a_shard_whose_inbox_is_full_keeps_nobody_elsewhere_from_being_closed() {
+        const SESSIONS: usize = 8;
+        let pass = pass(0, 500);
+        let (codes, expiry) = sessions_on(2, SESSIONS, pass, |mut streams, world| {
+            let guard = world.gate.shut.lock().unwrap();
+            // The first one to end is on the shard that stands still.
+            hold(&mut streams[0], world);
+            until("some are closed", || world.expiry.0.lock().entries.len() < SESSIONS);
+            assert!(!world.expiry.0.lock().entries.is_empty(), "who is held is not");
+            drop(guard);
+            streams.iter_mut().for_each(|stream| drop(read_until_expired(stream)));
+        });
+        assert_eq!(codes, [TOKEN_EXPIRED; SESSIONS]);
+        assert!(expiry.0.lock().entries.is_empty());
+    }
+
+    /// Has a session's shard stand still, as long as the gate is shut, and fills its inbox.
+    fn hold(stream: &mut TcpStream, world: &World) {
+        // A text frame under a mask of zeros.
+        let text = br#"{"topic":"hold"}"#;
+        let length = 0x80 | u8::try_from(text.len()).unwrap();
+        stream.write_all(&[&[0x81, length, 0, 0, 0, 0], &text[..]].concat()).unwrap();
+        until("the shard stands still", || world.gate.is_reached.load(Ordering::Acquire));
+        let publisher = world.running.publisher();
+        until("its inbox is full", || publisher.broadcast("news", "1").is_err());
     }
 
     /// All up to the close frame. When the stream goes, the server ends the connection.
