@@ -119,7 +119,7 @@ impl App {
         let tokens = match &rules.gate {
             Gate::Open => return Err(Problem::AuthDisabled),
             Gate::Tokens(tokens) => tokens,
-            Gate::Webhook(webhook) => return self.ask_again(session, &rules, webhook, &token),
+            Gate::Webhook(webhook) => return self.ask_again(session, webhook, &token),
         };
         let checked = tokens.check(&token).map_err(Problem::Unauthorized);
         let pass = checked.and_then(|pass| {
@@ -142,7 +142,6 @@ impl App {
     fn ask_again(
         &self,
         session: &mut Session<'_, Visitor>,
-        rules: &Arc<Rules>,
         webhook: &Arc<Webhook>,
         token: &str,
     ) -> Result<(), Problem> {
@@ -155,8 +154,8 @@ impl App {
         let user = admission.pass.user().unwrap_or_default().to_owned();
         let question = Question::of_session(peer, &user, token);
         let (watched, expiry) = (admission.watched.take(), self.expiry.clone());
-        let refused = self.refused.clone();
-        let renewal = Renewal::new(handle, user, rules.clone(), expiry, refused, topics, watched);
+        let (rules, refused) = (self.rules.live().clone(), self.refused.clone());
+        let renewal = Renewal::new(handle, user, rules, expiry, refused, topics, watched);
         admission.renewal = Some(renewal.clone());
         self.caller.ask(webhook, question, Then::Renew(renewal));
         Ok(())

@@ -57,6 +57,11 @@ impl<T> View<T> {
         Self { live, generation, value }
     }
 
+    /// The place that it looks at.
+    pub(crate) fn live(&self) -> &Live<T> {
+        &self.live
+    }
+
     /// The value as of now.
     pub(crate) fn now(&mut self) -> &Arc<T> {
         let generation = self.live.place.generation.load(Ordering::Acquire);

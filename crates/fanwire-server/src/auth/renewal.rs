@@ -15,6 +15,7 @@ use fanwire::{SendError, SessionHandle};
 
 use super::{Expiry, Pass, Watched, webhook::Decision};
 use crate::{
+    live::Live,
     problem::Problem,
     refused::Refused,
     reply::{Renewed, error_data, json},
@@ -40,7 +41,8 @@ pub(crate) struct Settled {
 struct Shared {
     session: SessionHandle,
     user: String,
-    rules: Arc<Rules>,
+    /// Those that are in force when it is settled decide.
+    rules: Live<Rules>,
     expiry: Expiry,
     refused: Refused,
     state: Mutex<State>,
@@ -63,7 +65,7 @@ impl Renewal {
     pub(crate) fn new(
         session: SessionHandle,
         user: String,
-        rules: Arc<Rules>,
+        rules: Live<Rules>,
         expiry: Expiry,
         refused: Refused,
         topics: HashSet<String>,
@@ -159,8 +161,8 @@ impl Renewal {
     fn replace(&self, pass: Pass) -> Option<Vec<String>> {
         let mut state = self.lock();
         let State::Waiting { topics, watched } = &mut *state else { return None };
-        let (rules, expiry) = (&self.0.rules, &self.0.expiry);
-        let left = topics.drain().filter(|topic| !may_subscribe(rules, Some(&pass), topic)).collect();
+        let (rules, expiry) = (self.0.rules.load(), &self.0.expiry);
+        let left = topics.drain().filter(|topic| !may_subscribe(&rules, Some(&pass), topic)).collect();
         watched.take().into_iter().for_each(|watched| expiry.forget(watched));
         let watched = expiry.watch(self.0.session.clone(), &pass);
         *state = State::Settled(Settled { pass: Some(pass), watched, at: Instant::now() });

@@ -291,7 +291,9 @@ fn beyond_places_and_queue_nobody_waits() {
     let come = |count: usize| {
         for _ in 0..count {
             let (mut stream, sender) = (client::connect(&server), sender.clone());
-            stream.write_all(&[b"GET /ws?token=ada HTTP/1.1", &HANDSHAKE[16..]].concat()).unwrap();
+            stream
+                .write_all(&[&HANDSHAKE[..18], b"Authorization: Bearer ada\r\n", &HANDSHAKE[18..]].concat())
+                .unwrap();
             thread::spawn(move || {
                 let mut status = [0; 12];
                 stream.read_exact(&mut status).unwrap();
@@ -513,6 +515,35 @@ fn a_session_goes_on_while_its_token_is_asked_about() {
     }
     assert_eq!(ada.receive(), text(r#"{"topic":"b"}"#));
     ping(&mut ada);
+}
+
+/// Not those of when it was asked.
+#[test]
+fn a_token_in_band_is_judged_by_the_topic_rules_of_when_it_is_answered() {
+    let door = Arc::new(Door::default());
+    let same = door.clone();
+    let receiver = Receiver::start(move |asked, stream| {
+        if asked.json()["event"] == "refresh" {
+            same.pass();
+        }
+        respond(stream, 200, r#"{"user":"ada"}"#);
+    });
+    let with = |topics: &str| {
+        let url = receiver.url();
+        format!("auth = \"webhook\"\nauth_webhook_url = \"{url}\"\nsubscribe_topics = {topics}\n")
+    };
+    let file = File::new("webhook-rules.toml", &with(r#"["b", "c"]"#));
+    let mut server =
+        Process::spawn(crate::process::command().args(["--listen", "127.0.0.1:0", "--config", file.path()]));
+    let mut ada = connect(&server, "first").ok().unwrap();
+    assert!(subscribe(&mut ada, "b") && subscribe(&mut ada, "c"));
+    ada.send(r#"{"topic":"auth","data":{"token":"fresh"}}"#);
+    receiver.wait_for(2);
+    fs::write(&file.0, with(r#"["c"]"#)).unwrap();
+    server.signal(HUP);
+    server.errors_until(|line| line.contains("read the settings anew"));
+    door.open();
+    assert_eq!(next(&mut ada)["data"]["unsubscribed"], json!(["b"]));
 }
 
 #[test]
