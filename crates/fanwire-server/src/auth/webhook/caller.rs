@@ -180,8 +180,7 @@ impl Shared {
     /// Asks, gives the place back, and does what the answer says, for which a session's shard may have to be waited.
     async fn settle(&self, job: Box<Job>, place: (Underway<'_>, OwnedSemaphorePermit)) {
         let Job { webhook, question, then, asked_at } = *job;
-        let deadline = (asked_at + webhook.timeout).into();
-        let answer = timeout_at(deadline, webhook.ask(&question, then.digest())).await;
+        let answer = by(asked_at + webhook.timeout, webhook.ask(&question, then.digest())).await;
         let answer = answer.unwrap_or(Err(Failure::TimedOut(webhook.timeout)));
         match &answer {
             Ok(decision) => self.counts.decided(decision),
@@ -195,6 +194,14 @@ impl Shared {
             Then::Renew(renewal) => renewal.settle(answer.ok()).await,
         }
     }
+}
+
+/// What it gives until then. What would begin too late is not begun: it would take a connection from one in time.
+async fn by<T>(deadline: Instant, asking: impl Future<Output = T>) -> Option<T> {
+    if Instant::now() >= deadline {
+        return None;
+    }
+    timeout_at(deadline.into(), asking).await.ok()
 }
 
 /// One that is being asked, as long as it lives.
@@ -234,4 +241,19 @@ impl Then {
 /// The engine adds Retry-After.
 fn undecided() -> Auth<Visitor> {
     Auth::reject(503, "who may connect cannot be found out at present: try again later\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_late_is_not_begun() {
+        let now = Instant::now();
+        assert_eq!(by(now, async { unreachable!("it is late") }).await, None::<()>);
+        assert_eq!(by(now + Duration::from_secs(60), async { 1 }).await, Some(1));
+        assert_eq!(by(Instant::now() + Duration::from_millis(20), std::future::pending::<()>()).await, None);
+    }
 }
