@@ -98,6 +98,7 @@ class Scene:
                     "0s",
                     "--auth-warning",
                     "1s",
+                    *(f"--auth-token-from={place}" for place in ["header", "protocol", "query"]),
                 )
             )
             self.echo = self.stack.enter_context(self.world.echo(f"{self.name}/echo"))

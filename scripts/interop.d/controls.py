@@ -76,6 +76,22 @@ def check_stream(world):
     return None
 
 
+def check_log(world):
+    """nginx writes down who asked for what, but for the query: a token may stand there."""
+    with world.server("log") as server:
+        trusting = ssl.create_default_context(cafile=world.proxy.folder / "certificate.pem")
+        url = f"https://127.0.0.1:{server.front.port}/healthz?token=secret"
+        with urllib.request.urlopen(url, timeout=WAIT_SECONDS_MAX, context=trusting) as answer:
+            answer.read()
+        log, deadline_s = server.front.folder / "access.log", time.monotonic() + WAIT_SECONDS_MAX
+        # It is written when the answer has gone out.
+        while "/healthz" not in (written := log.read_text()):
+            if time.monotonic() > deadline_s:
+                return f"nginx did not write that /healthz was asked for, but {written!r}"
+            time.sleep(0.02)
+    return f"nginx wrote {written!r}" if "secret" in written else None
+
+
 def request():
     key = base64.b64encode(os.urandom(16)).decode()
     return (

@@ -77,7 +77,7 @@ class Front:
         self.folder = folder
         self.port = free_port()
         binary = installed.binary()
-        (folder / "site.conf").write_text(form.site(upstream_port, self.port, installed.folder))
+        (folder / "site.conf").write_text(form.site(upstream_port, self.port, installed.folder, folder))
         (folder / "nginx.conf").write_text(main_part(folder, form.block(installed, folder)))
         with (folder / "said").open("wb") as sink:
             self.child = subprocess.Popen(
@@ -119,13 +119,13 @@ class Form:
     def __init__(self, name, upstream, block, changes):
         self.name, self.upstream, self.block, self.changes = name, upstream, block, changes
 
-    def site(self, upstream_port, port, folder):
+    def site(self, upstream_port, port, installed_folder, folder):
         changes = [
+            *((old, new.format(folder=folder)) for old, new in self.changes),
             (f"server {self.upstream};", f"server 127.0.0.1:{upstream_port};"),
             ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
-            ("/etc/ssl/rt.example.org.pem", str(folder / "certificate.pem")),
-            ("/etc/ssl/rt.example.org.key", str(folder / "key.pem")),
-            *self.changes,
+            ("/etc/ssl/rt.example.org.pem", str(installed_folder / "certificate.pem")),
+            ("/etc/ssl/rt.example.org.key", str(installed_folder / "key.pem")),
         ]
         text = (CONTRIB / self.name).read_text()
         for old, new in changes:
@@ -151,7 +151,7 @@ def http_block(_installed, folder):
         f"    {name}_temp_path {folder}/{name};\n"
         for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     )
-    return f"http {{\n    access_log {folder}/access.log;\n{paths}    include {folder}/site.conf;\n}}\n"
+    return f"http {{\n{paths}    include {folder}/site.conf;\n}}\n"
 
 
 def stream_block(installed, folder):
@@ -199,6 +199,7 @@ HTTP = Form(
     [
         ("server_name rt.example.org;", "server_name 127.0.0.1;"),
         ("proxy_read_timeout 60s;", "proxy_read_timeout 1s;"),
+        ("access_log /var/log/nginx/fanwire.log ", "access_log {folder}/access.log "),
     ],
 )
 STREAM = Form("nginx-stream.conf", "127.0.0.1:8081", stream_block, [("proxy_timeout 60s;", "proxy_timeout 1s;")])

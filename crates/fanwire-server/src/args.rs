@@ -147,7 +147,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, help_heading = ACCESS)]
     pub(crate) auth_warning: Duration,
 
-    /// Where tokens are taken from, once for each place [default: all of them]
+    /// Where tokens are taken from, once for each place [default: header and protocol]
     #[arg(long, value_enum, value_name = "PLACE", help_heading = ACCESS)]
     pub(crate) auth_token_from: Vec<TokenPlace>,
 

@@ -237,10 +237,10 @@ impl Refusal {
     ];
 }
 
-/// Where tokens are looked for.
+/// Where tokens are looked for. Not in addresses, which stand in logs, unless the settings say so.
 fn places(args: &Args) -> Vec<TokenPlace> {
     match args.auth_token_from.as_slice() {
-        [] => vec![TokenPlace::Header, TokenPlace::Protocol, TokenPlace::Query],
+        [] => vec![TokenPlace::Header, TokenPlace::Protocol],
         places => places.to_vec(),
     }
 }
