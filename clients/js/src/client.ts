@@ -9,7 +9,6 @@
  *
  * Properties that begin with an underscore are shortened by the build.
  */
-import { backoffMs } from "./backoff.js";
 import { isFinal as isFinalByDefault, TOKEN_EXPIRED } from "./codes.js";
 import { FanwireError } from "./error.js";
 import { limits } from "./limits.js";
@@ -31,14 +30,15 @@ export function connect(url: string | URL, options: Options = {}): Client {
     WebSocket: Socket = globalThis.WebSocket as WebSocketConstructor,
     isFinal = (code) => isFinalByDefault(code) || (code === TOKEN_EXPIRED && !token),
   } = options;
-  if (!Socket) throw new TypeError("no WebSocket: connect(url, { WebSocket })");
+  if (!Socket) throw new TypeError("no WebSocket: give one");
   const address = new URL(url, globalThis.location?.href);
   address.protocol = address.protocol.replace("http", "ws");
 
   const listeners = new Set<[name: keyof Events, listener: Listener]>();
   const topics = new Map<string, Topic>();
-  const waiting = new Set<Publish>();
-  // INVARIANT: in the order of sending, which is that of the answers.
+  // What is sent leaves it with its answer or its connection, so that all of it waits when there is a new one.
+  const publishes = new Set<Publish>();
+  // INVARIANT: in the order of sending, which is that of the answers. Tokens are not among them.
   const asked: Request[] = [];
 
   let state: State = "connecting";
@@ -51,25 +51,23 @@ export function connect(url: string | URL, options: Options = {}): Client {
   let stallTimer: Timer;
   let answerTimer: Timer;
   let pings = 0;
-  let pending = 0;
   let pendingChars = 0;
   let lastToken: string | undefined;
   let expiredToken: string | undefined;
   let refreshing: Promise<void> | undefined;
+  // What becomes of the token that was sent: a server that asks somebody else answers out of turn.
+  let renewed: Done | undefined;
 
   async function start() {
     const mine = ++turn;
-    wait(leave, openMs, 1006, "not open in time");
+    wait(leave, openMs, 1006, "not open");
     watchNetwork("add");
     state = "connecting";
     emit("state", { state });
     try {
       const fresh = token && (await askToken());
       if (mine !== turn) return;
-      if (fresh != null) {
-        if (fresh === expiredToken) throw noToken();
-        lastToken = fresh;
-      }
+      lastToken = fresh;
       socket = new Socket(address.href, fresh ? ["fanwire", `fanwire.token.${fresh}`] : []);
       socket.onopen = () => mine === turn && opened();
       socket.onmessage = ({ data }) => mine === turn && received(data);
@@ -81,7 +79,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
       // What the provider and the WebSocket's constructor throw may be otherwise next time.
       const isLast = cause instanceof FanwireError;
       leave(isLast ? TOKEN_EXPIRED : 1006, `${cause}`, isLast);
-      report(isLast ? cause : new FanwireError("connect_failed", cause));
+      report(isLast ? cause : failure("connect_failed", cause));
     }
   }
 
@@ -92,8 +90,8 @@ export function connect(url: string | URL, options: Options = {}): Client {
     }, stableMs);
     stallTimer = setInterval(probe, stallMs);
     // What waits goes first, for listeners may publish as well.
-    for (const topic of [...topics.keys()]) sync(topic);
-    for (const one of waiting) send(one);
+    for (const name of topics.keys()) sync(name);
+    for (const one of publishes) send(one);
     emit("state", { state });
   }
 
@@ -106,20 +104,23 @@ export function connect(url: string | URL, options: Options = {}): Client {
     clearTimeout(timer);
     clearInterval(stallTimer);
     if (code === TOKEN_EXPIRED) expiredToken = lastToken;
-    while (asked[0]) take(new FanwireError("connection_lost", UNKNOWN));
+    const lost = failure("connection_lost", UNKNOWN);
+    renewed?.(lost);
+    while (asked[0]) take(lost);
     for (const [name, topic] of topics) {
       topic._isOn = topic._isBusy = false;
       sync(name);
     }
     if (isLast) {
-      for (const one of waiting) one._done(closed());
+      for (const one of publishes) one._done(closed());
       watchNetwork("remove");
     }
     emit("state", { state, code, reason, retryInMs: isLast ? undefined : retry() });
   }
 
   function retry() {
-    const retryInMs = backoffMs(failures++, retryMs, retryMsMax);
+    // All of the span is random ("full jitter"), so that clients who lost one server do not come back as one.
+    const retryInMs = Math.random() * Math.min(retryMsMax, retryMs * 2 ** failures++);
     wait(start, retryInMs);
     return retryInMs;
   }
@@ -148,12 +149,13 @@ export function connect(url: string | URL, options: Options = {}): Client {
     try {
       ({ topic, data } = JSON.parse(text));
     } catch (cause) {
-      return report(new FanwireError("bad_message", cause));
+      return report(failure("bad_message", cause));
     }
     const first = asked[0];
     if (topic === "error") {
-      const error = new FanwireError(data?.code as string, data?.message);
-      if (!first) report(error);
+      const error = failure(data?.code as string, data?.message);
+      if (OF_TOKENS.test(error.code)) (renewed ?? report)(error);
+      else if (!first) report(error);
       // It is about the publish before this ping, whose pong is still to come.
       else if (first._answer === "pong") first._refusal = error;
       else take(error);
@@ -161,21 +163,18 @@ export function connect(url: string | URL, options: Options = {}): Client {
     }
     if (token && topic === "auth") {
       if (data?.state === "expiring") return renew();
-      // What the new token does not open any more: asked for once more, the server says why not.
-      for (const [name, left] of topics) {
-        if (data?.unsubscribed?.includes(name)) {
-          left._isOn = false;
-          sync(name);
-        }
-      }
+      // What the new token does not open any more.
+      for (const name of data?.unsubscribed ?? []) lose(name);
+      return renewed?.();
     }
     const key = data?.topic ?? data;
-    let before = asked.findIndex((one) => one._answer === topic && (one._key === key || !one._key));
+    let before = asked.findIndex((one) => one._answer === topic && one._key === key);
     if (before >= 0) {
       // The server had no room for the answers before this one.
-      while (before--) take(new FanwireError("no_answer", UNKNOWN));
+      while (before--) take(failure("no_answer", UNKNOWN));
       return take();
     }
+    if (topic === "unsubscribed") return lose(key as string);
     const callbacks = topics.get(topic)?._callbacks;
     // One of them may end another.
     for (const one of new Set(callbacks)) if (callbacks?.has(one)) call(one, topic, data, topic);
@@ -194,7 +193,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
 
   function watch() {
     clearTimeout(answerTimer);
-    if (asked[0]) answerTimer = setTimeout(leave, answerMs, 1006, "no answer in time");
+    if (renewed || asked[0]) answerTimer = setTimeout(leave, answerMs, 1006, "no answer");
   }
 
   /** Asks for a sign of life, unless an answer is awaited anyway. */
@@ -223,13 +222,10 @@ export function connect(url: string | URL, options: Options = {}): Client {
         sync(name);
       };
       if (mine !== turn) return;
-      if (error && TRANSIENT.includes(error.code)) return setTimeout(next, retryMs);
-      topic._isOn = isWanted && !error;
-      if (error) {
-        topic._callbacks.clear();
-        error.topic = name;
-        report(error);
-      } else if (isWanted) {
+      if (error && TRANSIENT.test(error.code)) return setTimeout(next, retryMs);
+      topic._isOn = isWanted;
+      if (error) lose(name, error);
+      else if (isWanted) {
         emit("subscribed", { topic: name, again: !!topic._wasOn });
         topic._wasOn = true;
       }
@@ -237,26 +233,44 @@ export function connect(url: string | URL, options: Options = {}): Client {
     });
   }
 
+  /** A subscription ends that the program has not ended. */
+  function lose(name: string, error = failure("unsubscribed", "by the server")) {
+    const topic = topics.get(name);
+    if (!topic?._isOn) return;
+    topic._isOn = false;
+    topic._callbacks.clear();
+    error.topic = name;
+    report(error);
+    sync(name);
+  }
+
   /** Nothing answers a publish that goes well, so a ping goes behind it. */
   function send(one: Publish) {
     clearTimeout(one._timer);
-    waiting.delete(one);
     socket?.send(one._text);
     ping(one._done);
   }
 
   async function askToken(): Promise<string> {
     const fresh = await token?.();
-    if (fresh == null) throw noToken();
+    // None, or the one that has expired.
+    if (!fresh || fresh === expiredToken) throw failure("no_token", "sign in, then open()");
     return fresh;
   }
 
   async function refresh() {
     const mine = turn;
     const fresh = await askToken();
-    if (mine !== turn || state !== "open") throw new FanwireError("not_open", "wait");
+    if (mine !== turn || state !== "open") throw failure("not_open", "wait");
     await new Promise<void>((resolve, reject) => {
-      ask("auth", 0, "auth", { token: fresh }, (error) => (error ? reject(error) : resolve()));
+      renewed = (error) => {
+        renewed = undefined;
+        watch();
+        if (error) reject(error);
+        else resolve();
+      };
+      watch();
+      socket?.send(envelope("auth", { token: fresh }));
     });
     lastToken = fresh;
   }
@@ -265,34 +279,28 @@ export function connect(url: string | URL, options: Options = {}): Client {
   function renew(mine = turn) {
     if (mine !== turn) return;
     refreshToken().catch((cause) => {
-      report(new FanwireError("refresh_failed", cause));
+      report(failure("refresh_failed", cause));
       setTimeout(renew, retryMs, mine);
     });
   }
 
   function refreshToken(): Promise<void> {
-    refreshing ??= refresh().finally(() => {
+    return (refreshing ??= refresh().finally(() => {
       refreshing = undefined;
-    });
-    return refreshing;
+    }));
   }
 
   function on(name: keyof Events, listener: Listener): () => void {
     const own: [keyof Events, Listener] = [name, listener];
     listeners.add(own);
-    return () => void listeners.delete(own);
+    return () => listeners.delete(own);
   }
 
   /** Says whether anybody has heard it. */
   function emit<Name extends keyof Events>(name: Name, event: Events[Name]) {
-    let isHeard = false;
-    for (const [own, listener] of [...listeners]) {
-      if (own === name) {
-        isHeard = true;
-        call(listener, name, event);
-      }
-    }
-    return isHeard;
+    const heard = [...listeners].filter(([own]) => own === name);
+    for (const [, listener] of heard) call(listener, name, event);
+    return heard[0];
   }
 
   function report(error: FanwireError) {
@@ -301,12 +309,8 @@ export function connect(url: string | URL, options: Options = {}): Client {
 
   /** Calls what the user has written, for the sake of a topic or an event. */
   function call<In extends unknown[], Out>(callback: (...args: In) => Out, from: string, ...args: In) {
-    const failed = (cause: unknown) => {
-      const error = new FanwireError("callback_failed", cause);
-      error.topic = from;
-      if (from === "error") console.error(error);
-      else report(error);
-    };
+    const failed = (cause: unknown) =>
+      (from === "error" ? console.error : report)(failure("callback_failed", cause, from));
     try {
       const result = callback(...args);
       // An async function throws later.
@@ -330,7 +334,7 @@ export function connect(url: string | URL, options: Options = {}): Client {
     subscribe(name, callback) {
       let topic = topics.get(name);
       if (!topic) {
-        if (topics.size >= topicsMax) throw new FanwireError("too_many_topics", "unsubscribe from some");
+        if (topics.size >= topicsMax) throw failure("too_many_topics", "leave one");
         topic = { _callbacks: new Set() };
         topics.set(name, topic);
       }
@@ -349,25 +353,23 @@ export function connect(url: string | URL, options: Options = {}): Client {
         const _text = envelope("publish", { topic, data });
         const { length } = _text;
         if (state === "closed") throw closed();
-        if (pending >= pendingMax || pendingChars + length > pendingCharsMax) {
-          throw new FanwireError("queue_full", "await some");
+        if (publishes.size >= pendingMax || pendingChars + length > pendingCharsMax) {
+          throw failure("queue_full", "await one");
         }
-        pending += 1;
         pendingChars += length;
         const one: Publish = {
           _text,
-          _timer: setTimeout(() => one._done(new FanwireError("timeout", "not sent")), answerMs),
+          _timer: setTimeout(() => one._done(failure("timeout", "not sent")), answerMs),
           _done(error) {
             clearTimeout(one._timer);
-            waiting.delete(one);
-            pending -= 1;
+            publishes.delete(one);
             pendingChars -= length;
             if (error) reject(error);
             else resolve();
           },
         };
+        publishes.add(one);
         if (state === "open") send(one);
-        else waiting.add(one);
       }),
 
     open() {
@@ -385,9 +387,12 @@ export function connect(url: string | URL, options: Options = {}): Client {
 type Listener = (event: any) => void;
 
 const envelope = (topic: string, data: unknown) => JSON.stringify({ topic, data });
-const closed = () => new FanwireError("closed", "call open()");
-const noToken = () => new FanwireError("no_token", "sign in, then open()");
+const failure = (...args: ConstructorParameters<typeof FanwireError>) => new FanwireError(...args);
+const closed = () => failure("closed", "call open()");
 const UNKNOWN = "may be there";
 
+/** Codes of errors that are about a token sent in band, and about nothing else. */
+const OF_TOKENS = /auth|too_soon/;
+
 /** Refusals that the same request may not meet again. */
-const TRANSIENT = ["busy", "stopping", "no_answer"];
+const TRANSIENT = /busy|stopping|no_answer/;

@@ -112,8 +112,8 @@ export interface Options {
   /** Topics at a time, those included whose end is not confirmed yet. Default 1,024, as the server's. */
   topicsMax?: number;
   /**
-   * Gives the token: asked before every connect, and when the server says that the last one expires. `null`
-   * says that there is none, and ends the client. What it throws is reported, and tried again later. It is
+   * Gives the token: asked before every connect, and when the server says that the last one expires. `null`,
+   * or an empty one, says that there is none, and ends the client. What it throws is reported, and tried again later. It is
    * offered as a subprotocol, `fanwire.token.TOKEN`: it has the characters of a JSON Web Token and few others
    * (RFC 9110, token).
    */
@@ -150,4 +150,5 @@ export type ErrorCode =
   | "refresh_failed"
   | "timeout"
   | "too_many_topics"
+  | "unsubscribed"
   | (string & {});

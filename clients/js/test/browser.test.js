@@ -13,11 +13,12 @@ import test from "node:test";
 import { chromium } from "playwright-core";
 import { EXPECTED, startControl } from "./control.js";
 import { WAIT_MS } from "./support.js";
+import { startTokens } from "./tokens.js";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const skip = existsSync(CHROMIUM) ? false : `there is no ${CHROMIUM}: install Chromium, or set CHROMIUM`;
 
-async function openPage(t) {
+async function openPage(t, ...args) {
   const profile = await mkdtemp(join(tmpdir(), "fanwire-chromium-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
@@ -40,7 +41,7 @@ async function openPage(t) {
     await rm(profile, { recursive: true, force: true });
   });
   context.setDefaultTimeout(WAIT_MS);
-  const { server, control } = await startControl(t);
+  const { server, control } = await startControl(t, ...args);
   const page = context.pages()[0] ?? (await context.newPage());
   await page.goto(control);
   return { context, page, server, control };
@@ -57,6 +58,37 @@ test("the scenario in Chromium", { skip }, async (t) => {
     { server: server.url, control },
   );
   assert.deepEqual(seen, EXPECTED);
+});
+
+test("in Chromium a token is renewed in band, and after its end with a new one", { skip }, async (t) => {
+  const tokens = await startTokens(t);
+  const { page, server } = await openPage(t, ...tokens.settings);
+  let made = 0;
+  await page.exposeFunction("make", () => tokens.make("ada", 5, ++made));
+  await page.evaluate(async (url) => {
+    const { connect } = await import("/fanwire.min.js");
+    Object.assign(globalThis, { asked: 0, states: [], errors: [], seen: [] });
+    const token = () => {
+      globalThis.asked += 1;
+      // The second one is a renewal; there is no third until the second has ended.
+      if (globalThis.asked <= 2 || globalThis.states.some(([, code]) => code === 4001)) return globalThis.make();
+      throw new Error("sign-in is down");
+    };
+    const client = connect(url, { retryMs: 100, retryMsMax: 100, token });
+    client.on("state", (change) => globalThis.states.push([change.state, change.code]));
+    client.on("error", ({ code }) => globalThis.errors.push(code));
+    client.subscribe("t", (data) => globalThis.seen.push(data));
+    globalThis.client = client;
+  }, server.url);
+  const publish = (data) => page.evaluate((data) => globalThis.client.publish("t", data), data);
+  await page.waitForFunction(() => globalThis.asked === 2);
+  await publish("renewed");
+  await page.waitForFunction(() => globalThis.states.some(([, code]) => code === 4001));
+  await page.waitForFunction(() => globalThis.states.filter(([state]) => state === "open").length === 2);
+  await publish("again");
+  await page.waitForFunction(() => globalThis.seen.length === 2);
+  assert.deepEqual(await page.evaluate(() => globalThis.seen), ["renewed", "again"]);
+  assert.ok((await page.evaluate(() => globalThis.errors)).includes("refresh_failed"));
 });
 
 test("in Chromium, `online` ends a long wait and `offline` asks for a sign of life", { skip }, async (t) => {

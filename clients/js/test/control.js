@@ -10,7 +10,7 @@ const FILES = {
   "/scenario.js": ["text/javascript", "./scenario.js"],
 };
 
-export async function startControl(t) {
+export async function startControl(t, ...args) {
   const pages = createServer(async (request, response) => {
     if (request.url === "/restart") {
       await server.restart();
@@ -28,7 +28,7 @@ export async function startControl(t) {
     pages.close();
   });
   const control = `http://127.0.0.1:${pages.address().port}`;
-  const server = await startServer(t, "--origin", control);
+  const server = await startServer(t, "--origin", control, ...args);
   return { server, control };
 }
 

@@ -6,7 +6,7 @@
  * Bounds  WAIT_MS for each wait; servers end with their test
  */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
 import { connect } from "../dist/index.js";
@@ -23,12 +23,13 @@ export async function startServer(t, ...args) {
     throw new Error(`there is no ${BINARY}: run scripts/clients, or set SERVER_UNDER_TEST`);
   let child;
   let url;
+  let said;
 
   async function start(port = 0) {
     child = spawn(BINARY, ["--listen", `127.0.0.1:${port}`, "--shards", "1", "--log", "error", ...args], {
       stdio: ["ignore", "pipe", "inherit"],
     });
-    let said = "";
+    said = "";
     child.stdout.on("data", (chunk) => {
       said += chunk;
     });
@@ -46,14 +47,27 @@ export async function startServer(t, ...args) {
   t.after(() => stop("SIGKILL"));
   return {
     url,
+    /** What it has written. */
+    said: () => said,
     stop,
     start: () => start(new URL(url).port),
-    signal: (name) => child.kill(name),
+    /** Stops all of its threads. The signal alone does not: one may still answer while another takes it. */
+    async freeze() {
+      child.kill("SIGSTOP");
+      await until(() => threadStates(child.pid).every((state) => state === "T"), "a stopped server");
+    },
+    thaw: () => child.kill("SIGCONT"),
     async restart(signal) {
       await stop(signal);
       await start(new URL(url).port);
     },
   };
+}
+
+/** The letter of proc_pid_stat(5) for each thread. */
+function threadStates(pid) {
+  const folder = `/proc/${pid}/task`;
+  return readdirSync(folder).map((id) => /\) (\S)/.exec(readFileSync(`${folder}/${id}/stat`, "utf8"))[1]);
 }
 
 /** A client that is closed with its test, and everything it said. */
