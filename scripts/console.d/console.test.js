@@ -9,6 +9,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
+import WebSocket from "ws";
 import { clientToken, openPage, startBrowser, startServer, subscriber, until } from "./support.js";
 
 const whole = (value) => new Intl.NumberFormat("en").format(value);
@@ -144,6 +145,122 @@ test("the figures of each view are the API's", async (t) => {
   assert.deepEqual(page.troubles, []);
 });
 
+/** What the page writes short: "1.25 MiB", "31.5 µs", "12.3/s". */
+function number(text) {
+  const [, digits, unit] = /^([\d.]+) ?(\S*)$/.exec(text) ?? [];
+  const units = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, "µs": 1e-6, ms: 1e-3, s: 1, "/s": 1 };
+  return Number(digits) * units[unit];
+}
+
+/** A dash stands for what there is none of: a shard without turns has no median. */
+const isNear = (shown, value) =>
+  value === null ? shown === "–" : Math.abs(number(shown) - value) <= 0.01 * value;
+
+test("what a client does not read is seen as waiting, blocked and dropped", async (t) => {
+  const { after, server, page } = await start(t, { args: ["--queue-size", "8", "--overflow", "drop-newest"] });
+  await isLive(page);
+  const total = async () => (await server.get("api/info")).total;
+  await subscriber(after, server.socket, ["other"]);
+  const stalled = await subscriber(after, server.socket, ["news"]);
+  stalled.socket.pause();
+  await until(async () => {
+    for (let index = 0; index < 20; index += 1) await publish(server, "news", "x".repeat(50_000));
+    return (await total()).counters.frames_dropped_newest > 100;
+  }, "drops");
+  const stranger = new WebSocket(server.socket, { origin: "https://elsewhere.example" });
+  await new Promise((resolve) => stranger.once("error", resolve));
+
+  const { counters } = await total();
+  assert.deepEqual([counters.sessions_blocked, counters.frames_waiting, counters.refused_origin], [1, 8, 1]);
+  const dropped = whole(counters.frames_dropped_newest);
+  const tile = (name, part) => page.locator(`#tiles > [data-key="${name}"] .${part}`).textContent();
+  for (const [name, part, wanted] of [
+    ["Messages dropped", "value", dropped],
+    ["Waiting in queues", "value", "8"],
+    ["Waiting in queues", "beside", "1 blocked"],
+  ])
+    await same(
+      name,
+      () => tile(name, part),
+      () => wanted,
+    );
+
+  await page.goto(`${server.page}#shards`);
+  const column = async (nth) => texts(page, `#shard-table tbody tr > :nth-child(${nth})`);
+  const shards = async () => (await server.get("api/info")).shards;
+  for (const [nth, key] of [
+    [3, "sessions_blocked"],
+    [5, "frames_waiting"],
+    [6, "inbox_waiting"],
+  ])
+    await same(
+      `shards' ${key}`,
+      () => column(nth),
+      async () => (await shards()).map((one) => whole(one.counters[key])),
+    );
+  for (const [nth, read] of [
+    [9, (one) => one.counters.bytes_sent],
+    [10, (one) => one.counters.frame_bytes_live],
+    [11, (one) => one.distributions.turn.p50],
+    [12, (one) => one.distributions.turn.p99],
+  ])
+    await until(async () => {
+      const [shown, wanted] = [await column(nth), (await shards()).map(read)];
+      return shown.length === 2 && shown.every((text, index) => isNear(text, wanted[index]));
+    }, `column ${nth} of the shards`);
+
+  await page.goto(`${server.page}#sessions`);
+  const cells = async () =>
+    Promise.all([6, 8, 9].map((nth) => texts(page, `#session-table tbody td:nth-child(${nth})`)));
+  await same("queues of sessions", cells, async () => {
+    const queues = (await server.get("api/sessions")).sessions.map((one) => one.queued);
+    return [
+      queues.map((one) => whole(one.messages)),
+      queues.map((one) => whole(one.dropped)),
+      queues.map((one) => (one.blocked ? "blocked" : "open")),
+    ];
+  });
+  assert.deepEqual((await cells())[1].toSorted(), ["0", dropped].toSorted());
+
+  await page.goto(`${server.page}#reasons`);
+  // In all, and in the last minute.
+  await same(
+    "drops by reason",
+    () => texts(page, "#drops-table tbody td.number"),
+    () => [dropped, dropped],
+  );
+  await same(
+    "refusals by reason",
+    () => texts(page, "#refusals-table tbody td.number"),
+    () => ["1", "1"],
+  );
+  assert.deepEqual(page.troubles, []);
+});
+
+test("rates are what is published a second", async (t) => {
+  const { after, server, page } = await start(t);
+  await isLive(page);
+  await subscriber(after, server.socket, ["news"]);
+  const rate = async (name) => number(await page.locator(`#tiles > [data-key="${name}"] .beside`).textContent());
+  const begun = Date.now();
+  let [count, isOver] = [0, false];
+  const load = (async () => {
+    while (!isOver) {
+      await publish(server, "news", ++count);
+      await new Promise((resolve) => setTimeout(resolve, 40));
+    }
+  })();
+  for (const name of ["Publishes", "Frames sent"])
+    await until(async () => {
+      const [shown, mean] = [await rate(name), (1_000 * count) / (Date.now() - begun)];
+      return count > 40 && shown > 0.7 * mean && shown < 1.4 * mean;
+    }, `the rate of ${name}`);
+  isOver = true;
+  await load;
+  await until(async () => (await rate("Publishes")) === 0, "no rate");
+  assert.deepEqual(page.troubles, []);
+});
+
 test("pages of topics and sessions go forth and back", async (t) => {
   const { after, server, page } = await start(t);
   const names = Array.from({ length: 60 }, (_, index) => `t${String(index).padStart(2, "0")}`);
@@ -161,6 +278,12 @@ test("pages of topics and sessions go forth and back", async (t) => {
   assert.equal(await page.isDisabled("#topic-next"), true);
   await page.click("#topic-back");
   await same("the second page again", topics, () => names.slice(25, 50));
+  // What is typed and not sent is no question yet, and the next page is one of the last question.
+  await page.fill("#topic-prefix", "t0");
+  await page.click("#topic-next");
+  await same("the last page again", topics, () => names.slice(50));
+  await page.click("#topic-form button");
+  await same("the first page of what was typed", topics, () => names.slice(0, 10));
 
   await page.goto(`${server.page}#sessions`);
   await page.selectOption("#session-limit", "25");

@@ -20,7 +20,7 @@ const after = (end) => ends.unshift(end);
 let isOver = false;
 try {
   await mkdir(folder, { recursive: true });
-  const server = await startServer(after, "--shards", "2");
+  const server = await startServer(after, "--shards", "2", "--overflow", "drop-oldest");
   const contexts = await Promise.all(
     ["light", "dark"].map((colorScheme) =>
       startBrowser(after, { colorScheme, viewport: { width: 1280, height: 900 } }),
@@ -30,6 +30,9 @@ try {
   const topics = (index) => ["news", `room:${index % 12}`, index % 3 ? "ticker" : "sports"];
   const indices = Array.from({ length: SESSIONS }, (_, index) => index);
   const clients = await Promise.all(indices.map((index) => subscriber(after, server.socket, topics(index))));
+  // One that stops reading, and misses most of what is large.
+  const stalled = await subscriber(after, server.socket, ["frames"]);
+  stalled.socket.pause();
   const load = publish(server);
   for (const one of clients.slice(0, 7)) one.socket.close(1000);
   clients[8].socket.terminate();
@@ -78,6 +81,7 @@ async function publish(server) {
         data: { turn, text: "x".repeat(40 + (turn % 60)) },
       }),
     );
+    lines.push(JSON.stringify({ topic: "frames", data: "x".repeat(30_000) }));
     await fetch(new URL("api/batch", server.page), {
       method: "POST",
       headers: { "Content-Type": "application/x-ndjson" },

@@ -13,6 +13,8 @@ export class Pages {
   #list;
   #befores = [];
   #after = "";
+  // What the form said when the first page was asked for: a cursor belongs to its question.
+  #query;
   #next = null;
   #asked = 0;
 
@@ -42,12 +44,14 @@ export class Pages {
   #first() {
     this.#befores = [];
     this.#after = "";
+    this.#query = undefined;
     return this.refresh();
   }
 
   async refresh() {
     const asked = ++this.#asked;
-    const query = { ...this.#list.query(), after: this.#after };
+    this.#query ??= this.#list.query();
+    const query = { ...this.#query, after: this.#after };
     try {
       const answer = await get(this.#list.path, query);
       // An answer that was overtaken is nobody's.
