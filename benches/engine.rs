@@ -13,7 +13,7 @@ use std::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanwire::{
     Codec, Json, Kind,
-    bench::{FanOutBench, InboxBench, MeshBench, QueueBench, TimersBench, TopicsBench},
+    bench::{self, FanOutBench, InboxBench, MeshBench, MetersBench, QueueBench, TimersBench, TopicsBench},
 };
 
 /// A message into the queue of each subscriber. Nothing is sent within the time.
@@ -74,6 +74,14 @@ fn queue(criterion: &mut Criterion) {
             bencher.iter(|| queue.push_and_send(messages));
         });
     }
+}
+
+/// What a shard measures of itself in a turn, its reading of the clock included.
+fn measure(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("measure");
+    group.throughput(Throughput::Elements(1));
+    let mut meters = MetersBench::new();
+    group.bench_function("turn", |bencher| bencher.iter(|| meters.turn(bench::clock)));
 }
 
 fn topics(criterion: &mut Criterion) {
@@ -142,6 +150,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(30);
-    targets = publish, deliver, queue, topics, hops, idle, envelope
+    targets = publish, deliver, queue, measure, topics, hops, idle, envelope
 }
 criterion_main!(engine);

@@ -10,7 +10,7 @@ use std::{env, hint::black_box, process::ExitCode};
 
 use fanwire::{
     Codec, Json, Kind,
-    bench::{FanOutBench, InboxBench, MeshBench, TimersBench, TopicsBench},
+    bench::{FanOutBench, InboxBench, MeshBench, MetersBench, TimersBench, TopicsBench},
 };
 use fanwire_ws::{
     Budget, Decoder, Event, HeadLimits, Header, Opcode, RequestHead, Role, Rules, Utf8, encode_frame, mask,
@@ -62,6 +62,7 @@ const PROGRAMS: &[Program] = &[
     ("subscribe", TOPICS as u64, |times| subscribe(true, times)),
     ("unsubscribe", TOPICS as u64, |times| subscribe(false, times)),
     ("timer_per_idle_session", 10_000, timers),
+    ("metrics_per_turn", 1, measure),
     ("hop_between_shards", 1, hop),
     ("hop_into_a_shard", 1, pass),
 ];
@@ -175,6 +176,12 @@ fn subscribe(is_subscribe: bool, times: u64) {
 fn timers(times: u64) {
     let mut timers = TimersBench::new(10_000);
     (0..times).for_each(|_| counted(&mut || assert_eq!(timers.pass_interval(), 10_000)));
+}
+
+/// Without the clock.
+fn measure(times: u64) {
+    let mut meters = MetersBench::new();
+    (0..times).for_each(|turn| counted(&mut || meters.turn(|| black_box(turn * 5_000))));
 }
 
 fn hop(times: u64) {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::{
     codec::Json,
-    driver::{Driver, DriverCounts, DriverMemory, Event, Key, PageRange, Send, Wake},
+    driver::{Driver, DriverCounts, DriverMemory, Event, Key, PageRange, Send, Wake, socket},
     frame::{Frame, Payload},
     options::Options,
     shard::{
@@ -20,12 +20,14 @@ use crate::{
         frames::FrameTable,
         inbox::Inbox,
         mesh::{MeshEnd, MeshShared},
+        pace::Pace,
         parking::Parking,
         queue::{BlockPool, Queue},
         timer::Wheel,
         topic_counts::TopicCounts,
         topics::TopicTable,
     },
+    shared::Shared,
 };
 
 /// One topic with N subscribers, and sockets that take everything at no cost.
@@ -223,6 +225,44 @@ impl TimersBench {
     }
 }
 
+/// What a shard measures of its own work.
+pub struct MetersBench {
+    pace: Pace,
+    shared: Shared,
+    /// When the last turn ended.
+    now_ns: u64,
+    flushed: u64,
+}
+
+impl MetersBench {
+    /// A shard without sessions.
+    #[expect(clippy::new_without_default, reason = "a benchmark's world has no default")]
+    pub fn new() -> Self {
+        let options = Options::default();
+        let (limits, seeds) = (options.limits(1), [1, 2, 3, 4]);
+        let shared = Shared::new(options.codec.clone(), limits, seeds, 1, vec![Parking::new()]);
+        Self { pace: Pace::default(), shared, now_ns: 0, flushed: 0 }
+    }
+
+    /// All that is measured in the shortest turn that has everything: a message is published, to one session, and
+    /// sent. The clock is read once, as it is in a turn; the other reading is the driver's and there anyway.
+    pub fn turn(&mut self, clock: impl FnOnce() -> u64) {
+        let side = &self.shared.shards[0];
+        self.pace.note(1, side);
+        self.pace.mark(self.now_ns, self.flushed + 1);
+        side.meters.queue_depth.add(1, 1);
+        self.flushed += 1;
+        let now_ns = clock();
+        self.pace.end_turn(self.now_ns, now_ns, self.flushed, side);
+        self.now_ns = now_ns;
+    }
+}
+
+/// The drivers' clock.
+pub fn clock() -> u64 {
+    socket::now_nanoseconds()
+}
+
 /// Takes every send whole.
 pub(crate) struct NullDriver;
 
@@ -342,6 +382,16 @@ mod tests {
         MeshBench::new().hop();
         let mut inbox = InboxBench::new();
         (0..100).for_each(|_| inbox.pass());
+    }
+
+    #[test]
+    fn each_turn_is_measured_whole() {
+        let mut meters = MetersBench::new();
+        (1..=100).for_each(|now_ns| meters.turn(|| now_ns * 1_000));
+        let measured = meters.shared.shards[0].meters.read();
+        let counts = measured.iter().map(|(_, distribution)| distribution.count());
+        assert_eq!(counts.collect::<Vec<_>>(), [100; 4]);
+        assert_eq!(measured.turn.sum(), 100_000);
     }
 
     #[test]

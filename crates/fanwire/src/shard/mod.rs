@@ -34,7 +34,7 @@ pub(crate) mod mesh;
 mod ops;
 mod outbox;
 mod overflow;
-mod pace;
+pub(crate) mod pace;
 mod pages;
 pub(crate) mod parking;
 mod publishes;

@@ -15,7 +15,7 @@ use crate::driver::Driver;
 
 /// One shard's publishes on their way out.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Publishes since the last mark.
     unmarked: u64,
     /// When they may have begun: the turn of that mark.
@@ -33,8 +33,14 @@ struct Mark {
 }
 
 impl Pace {
+    /// A publish goes to so many sessions of this shard at most.
+    pub(crate) fn note(&mut self, subscribers: u64, side: &ShardSide) {
+        self.unmarked += 1;
+        side.meters.fan_out.add(subscribers, 1);
+    }
+
     /// Everything that was published stands in the line now, which ends `behind` sessions after its very first.
-    fn mark(&mut self, now_ns: u64, behind: u64) {
+    pub(crate) fn mark(&mut self, now_ns: u64, behind: u64) {
         let publishes = std::mem::take(&mut self.unmarked);
         let since_ns = std::mem::replace(&mut self.since_ns, now_ns);
         if publishes == 0 {
@@ -51,7 +57,12 @@ impl Pace {
         }
     }
 
-    /// So many sessions have left the line.
+    /// A turn ends that began at `since_ns`; so many sessions have left the line.
+    pub(crate) fn end_turn(&mut self, since_ns: u64, now_ns: u64, left: u64, side: &ShardSide) {
+        self.flushed(left, now_ns, side);
+        side.meters.turn.add(now_ns.saturating_sub(since_ns), 1);
+    }
+
     fn flushed(&mut self, left: u64, now_ns: u64, side: &ShardSide) {
         while let Some(mark) = self.marks.front().filter(|mark| mark.behind <= left) {
             let time_ns = now_ns.saturating_sub(mark.since_ns);
@@ -64,8 +75,7 @@ impl Pace {
 impl<D: Driver> Core<D> {
     /// A publish goes to so many sessions of this shard at most.
     pub(super) fn note_fan_out(&mut self, subscribers: u64) {
-        self.pace.unmarked += 1;
-        self.side().meters.fan_out.add(subscribers, 1);
+        self.pace.note(subscribers, &self.shared.shards[self.index]);
     }
 
     /// All publishes so far are queued, and the next flush is yet to come.
@@ -79,9 +89,7 @@ impl<D: Driver> Core<D> {
         // What hooks published on the way out waits for the next turn's flush.
         let now_ns = self.driver.clock();
         let (left, _) = self.publishes.look().line();
-        let side = &self.shared.shards[self.index];
-        self.pace.flushed(left, now_ns, side);
-        side.meters.turn.add(now_ns.saturating_sub(self.now_ns), 1);
+        self.pace.end_turn(self.now_ns, now_ns, left, &self.shared.shards[self.index]);
     }
 }
 
