@@ -2,9 +2,11 @@
 
 In      docs/start/*.md: blocks of `sh` in their order, and files that the text asks for; CHROMIUM for the page
 Out     what each block printed; exit status 1 if one fails or does not print what the page promises
-Bounds  QUICK_START_SECONDS_MAX for each page (default 600); what it starts is ended by its process id
+Bounds  QUICK_START_SECONDS_MAX for each page (default 300: they say five minutes), and as long again for each of its
+        builds; what it starts is ended by its process id
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,14 +17,19 @@ import tempfile
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-SECONDS_MAX = int(os.environ.get("QUICK_START_SECONDS_MAX", "600"))
+SECONDS_MAX = int(os.environ.get("QUICK_START_SECONDS_MAX", "300"))
 
 # What the pages promise of what can be seen.
 PROMISES = {
     "library": ['{"topic":"room","data":{"text":"hello"}}'],
-    "server": ["the settings are in order", '"forbidden"', '"subscribed"', '{"topic":"news.today","data":"hello"}'],
+    "server": [
+        "the settings are in order", '"forbidden"', '{"topic":"subscribed","data":{"topic":"news.today"}}',
+        '{"topic":"news.today","data":"hello"}', '{"topic":"subscribed","data":{"topic":"user:eve"}}',
+    ],
     "browser": ["from here", "connection: open", "tea 2, coffee 1"],
 }
+
+BUILDS = re.compile(r"cargo (install|build|run)")
 
 # An optional marker, then a block; or a file that the text asks for.
 BLOCK = re.compile(
@@ -39,7 +46,7 @@ class Run:
         self.name, self.home = name, home
         self.folder = os.path.join(home, name)
         os.mkdir(self.folder)
-        self.ends_at = time.monotonic() + SECONDS_MAX
+        self.ends_at, self.built_s = time.monotonic() + SECONDS_MAX, 0.0
         self.printed, self.started = "", []
         # The user's own tools stay where they are.
         own = os.path.expanduser("~")
@@ -52,6 +59,18 @@ class Run:
 
     def left(self):
         return max(1.0, self.ends_at - time.monotonic())
+
+    @contextlib.contextmanager
+    def builds(self, script):
+        """What cargo takes the first time is this machine's, not the page's."""
+        if not BUILDS.search(script):
+            yield
+            return
+        started, before = time.monotonic(), self.left()
+        self.ends_at = started + SECONDS_MAX
+        yield
+        self.built_s += time.monotonic() - started
+        self.ends_at = time.monotonic() + before
 
     def shell(self, script):
         result = subprocess.run(
@@ -96,7 +115,7 @@ class Run:
 
 
 def run(name, home):
-    with open(os.path.join(ROOT, "docs", "start", f"{name}.md"), encoding="utf-8") as file:
+    with open(os.path.join(home, "fanwire", "docs", "start", f"{name}.md"), encoding="utf-8") as file:
         page = file.read()
     one = Run(name, home)
     started = time.monotonic()
@@ -107,10 +126,12 @@ def run(name, home):
                     file.write(block["text"])
             elif block["until"]:
                 print(f"--- {name}, beside the others\n{block['sh']}", end="", flush=True)
-                one.background(block["sh"], block["until"])
+                with one.builds(block["sh"]):
+                    one.background(block["sh"], block["until"])
             else:
                 print(f"--- {name}\n{block['sh']}", end="", flush=True)
-                one.shell(block["sh"])
+                with one.builds(block["sh"]):
+                    one.shell(block["sh"])
         if name == "browser":
             one.windows()
     finally:
@@ -118,7 +139,8 @@ def run(name, home):
     for promise in PROMISES[name]:
         if promise not in one.printed:
             raise SystemExit(f"{name}: the page promises {promise!r}, which was not seen")
-    print(f"=== {name}: as the page says, in {time.monotonic() - started:.0f} s")
+    seconds = time.monotonic() - started - one.built_s
+    print(f"=== {name}: as the page says, in {seconds:.0f} s and {one.built_s:.0f} s of building")
 
 
 def main(names):
