@@ -262,7 +262,8 @@ def login(address, name):
 
 def expect_page(address, title):
     code, page = get(address, "/")
-    expect(code == 200 and b"<title>" + title in page or b"<h1>" + title in page, "GET / is its page")
+    is_its_own = b"<title>" + title in page or b"<h1>" + title in page
+    expect(code == 200 and is_its_own, "GET / is its page")
 
 
 CHECKS = {
