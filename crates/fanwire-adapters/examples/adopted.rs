@@ -6,7 +6,7 @@
 //!         message of those with `/pub`, unchanged. Ends when its input does
 //! Bounds  one shard; messages of 2 MiB; a subscriber that reads nothing is closed when 64 MiB or 65,536
 //!         messages wait for it
-//! Source  docs/adapters.md has the commands
+//! Source  docs/adapters.md; measured by scripts/adapters
 
 use std::{convert::Infallible, error::Error, io, net::SocketAddr, thread};
 
