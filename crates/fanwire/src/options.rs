@@ -305,7 +305,10 @@ impl Options {
         }
         for origin in self.origins.iter().filter(|origin| *origin != "*") {
             if crate::origin::Origin::parse(origin).is_none() {
-                return refuse("origins", format!("{origin:?} is not of the form scheme://host[:port]"));
+                return refuse(
+                    "origins",
+                    format!("{origin:?} is not of the form scheme://host[:port]; hosts have no wildcards"),
+                );
             }
         }
         Ok(())
@@ -388,6 +391,7 @@ mod tests {
             (Options::default().flush_delay(Duration::from_secs(2)), "flush_delay"),
             (Options::default().path("ws"), "path"),
             (Options::default().origins(["example.com"]), "origins"),
+            (Options::default().origins(["https://*.example.com"]), "no wildcards"),
             (Options::default().shards(65), "shards"),
         ];
         for (options, name) in cases {

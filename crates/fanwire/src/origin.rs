@@ -28,7 +28,7 @@ impl Origin {
             _ => (authority, None),
         };
         let scheme = scheme.to_ascii_lowercase();
-        if scheme.is_empty() || host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+        if scheme.is_empty() || host.is_empty() || host.contains(['/', '?', '#', '@', ' ', '*']) {
             return None;
         }
         let port = port.or_else(|| default_port(&scheme));
