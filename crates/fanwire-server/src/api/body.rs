@@ -97,7 +97,16 @@ pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Proble
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::bad("give a JSON object: {…}"));
     }
-    serde_json::from_slice(text).map_err(|error| Problem::bad(error.to_string()))
+    serde_json::from_slice(text).map_err(|error| Problem::bad(misread(&error)))
+}
+
+/// What a parser says, and where: of one line, as a batch's are, the column alone.
+fn misread(error: &serde_json::Error) -> String {
+    let (line, column, said) = (error.line(), error.column(), error.to_string());
+    let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
+    let place = if line > 1 { format!("line {line}, column {column}") } else { format!("column {column}") };
+    let kind = if error.is_data() { "give the documented fields" } else { "this is no JSON" };
+    format!("{kind}: {what} ({place})")
 }
 
 /// The text of a field, if it is there.

@@ -174,7 +174,9 @@ fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
 }
 
 fn bad_query(rejection: QueryRejection) -> Problem {
-    Problem::bad(rejection.body_text())
+    let said = rejection.body_text();
+    let what = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
+    Problem::bad(format!("give the documented parameters: {what}"))
 }
 
 const LIMIT: usize = 100;

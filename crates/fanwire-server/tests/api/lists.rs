@@ -119,7 +119,7 @@ fn queries_that_are_wrong_are_refused() {
     for (path, says) in [
         ("/api/topics?limit=0", "limit: give 1 to 1000"),
         ("/api/topics?limit=1001", "limit: give 1 to 1000"),
-        ("/api/topics?limit=x", "invalid digit"),
+        ("/api/topics?limit=x", "give the documented parameters: limit: invalid digit"),
         ("/api/topics?order=size", "unknown variant `size`, expected `name` or `subscribers`"),
         ("/api/topics?order=subscribers&after=a", "order=name only"),
         ("/api/topics?perfix=a", "unknown field `perfix`"),
