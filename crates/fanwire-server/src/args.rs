@@ -30,7 +30,7 @@ use crate::{
 /// Each setting has a variable (FANWIRE_QUEUE_SIZE) and a key in the file (queue_size = 256) as well. Flags win over
 /// variables, variables over the file. SIGHUP reads the file anew.
 #[derive(Clone, Debug, Parser)]
-#[command(version, disable_help_subcommand = true)]
+#[command(version, disable_help_subcommand = true, allow_negative_numbers = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) task: Option<Task>,
@@ -89,8 +89,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", help_heading = LISTENING)]
     pub(crate) congestion_control: Option<String>,
 
-    /// Pages that may connect, as `scheme://host[:port]`, once for each; `*` for all [default: those of the host that
-    /// the request asks for]
+    /// Pages that may connect, and then no others, as `scheme://host[:port]`, once for each; `*` for all [default:
+    /// those of the host that the request asks for]
     ///
     /// The default compares the Origin and Host headers. On loopback, Host must be a name of this machine as well, or
     /// one of `--host`; elsewhere name origins or hosts, for without them DNS rebinding passes.

@@ -62,7 +62,7 @@ pub(crate) fn parse_origin(text: &str) -> Result<String, String> {
     if text == "*" || Origin::parse(text).is_some() {
         return Ok(text.to_owned());
     }
-    Err("give scheme://host[:port], such as https://chat.example, or * for all".to_owned())
+    Err("give scheme://host[:port], such as https://chat.example, without wildcards, or * for all".to_owned())
 }
 
 /// A whole number; its range is the engine's to check.

@@ -186,7 +186,14 @@ fn page(args: &Args, address: Option<SocketAddr>) -> String {
     match (args.path.as_str(), address) {
         ("/", _) => format!("none, for the WebSocket has its path (health: {health})"),
         (_, None) => format!("/, at no address that a browser can open (health: {health})"),
-        (_, Some(address)) => format!("http://{address}/ (health: {health})"),
+        (_, Some(address)) if lets_in_its_page(args, address) => {
+            format!("http://{address}/ (health: {health})")
+        }
+        (_, Some(address)) => {
+            format!(
+                "http://{address}/ cannot connect: its address is not among the origins (health: {health})"
+            )
+        }
     }
 }
 
@@ -210,10 +217,13 @@ fn api_line(args: &Args, address: SocketAddr) -> String {
 
 /// Nothing to try where there is no page, or where its WebSocket is refused.
 fn page_line(args: &Args, address: SocketAddr) -> Option<String> {
+    (args.path != "/" && lets_in_its_page(args, address))
+        .then(|| format!("  open http://{address}/ in a browser"))
+}
+
+fn lets_in_its_page(args: &Args, address: SocketAddr) -> bool {
     let own = format!("http://{address}");
-    let is_let_in =
-        args.origin.is_empty() || args.origin.iter().any(|origin| origin == "*" || *origin == own);
-    (args.path != "/" && is_let_in).then(|| format!("  open {own}/ in a browser"))
+    args.origin.is_empty() || args.origin.iter().any(|origin| origin == "*" || *origin == own)
 }
 
 /// The origin that a program has to claim, if it must claim any.

@@ -43,14 +43,14 @@ impl Keys {
     /// # Errors
     /// What is wrong with it, and what to put there.
     pub(super) fn read(key: Option<&Path>, set: Option<&Path>) -> Result<Self, String> {
+        let of = |setting: &str, path: &Path, take: fn(&[u8]) -> Result<Self, String>| {
+            let taken =
+                read(path).and_then(|bytes| take(&bytes).map_err(|why| format!("{}: {why}", path.display())));
+            taken.map_err(|why| format!("{setting}: {why}"))
+        };
         match (key, set) {
-            (Some(path), None) => {
-                let found = Key::of_file(&read(path)?).map_err(|why| format!("{}: {why}", path.display()))?;
-                Ok(Self(vec![found]))
-            }
-            (None, Some(path)) => {
-                Self::of_set(&read(path)?).map_err(|why| format!("{}: {why}", path.display()))
-            }
+            (Some(path), None) => of("auth_key_file", path, |bytes| Ok(Self(vec![Key::of_file(bytes)?]))),
+            (None, Some(path)) => of("auth_jwks_file", path, Self::of_set),
             (None, None) => Err("auth = jwt needs auth_key_file or auth_jwks_file".to_owned()),
             (Some(_), Some(_)) => Err("auth_key_file and auth_jwks_file: give one of the two".to_owned()),
         }

@@ -12,7 +12,9 @@ use super::{Row, Settings, Source};
 /// What to tell of settings without effect. They do no harm, but whoever wrote them expects something else.
 pub(crate) fn idle(settings: &Settings) -> impl Iterator<Item = String> {
     let set = settings.rows.iter().filter(|row| row.source != Source::Default && !row.texts.is_empty());
-    set.filter_map(|row| {
+    // Who writes down a default expects nothing else of it: what `config print` writes has all of them.
+    let changed = set.filter(|row| row.texts.iter().ne(&row.setting.default));
+    changed.filter_map(|row| {
         let Row { key, source, .. } = row;
         missing(key, &settings.args).map(|missing| format!("{key} ({source}) has no effect: {missing}"))
     })

@@ -108,6 +108,7 @@ fn values_that_cannot_be_name_key_value_and_what_is_allowed() {
         ("client_publish = \"\"", "client_publish = \"\": choose one of true, false"),
         ("origin = []", "origin is an empty list"),
         ("origin = [\"https://a\", \"b\"]", "origin = \"b\": give scheme://host[:port]"),
+        ("origin = \"https://*.a\"", "without wildcards"),
         ("origin = [[\"b\"]]", "a list within a list"),
         ("queue_size = 1\nqueue_size = 2", "duplicate key"),
         ("queue_size = ", "TOML parse error at line 1"),
@@ -135,6 +136,7 @@ fn what_is_printed_sets_the_same() {
     assert!(text.contains("ping = \"3s\"  # --ping; default: \"25s\"\n"), "{text}");
     assert!(text.contains("# congestion_control is not set; default: the system's\n"), "{text}");
     assert!(text.contains("queue_size = 256  # default\n"), "{text}");
+    assert_eq!(idle(&second).collect::<Vec<_>>(), [""; 0], "defaults of what is not in use are no mistakes");
 }
 
 /// docs/configuration.md has one row for each setting, with the flag's own words.

@@ -415,6 +415,14 @@ fn keys_that_are_none_say_what_to_give() {
     assert!(code == 2 && errors.contains("there is a key for tokens, but auth is none"), "{errors}");
     let (code, errors) = run_to_end(&["--auth", "jwt"]);
     assert!(code == 2 && errors.contains("needs auth_key_file or auth_jwks_file"), "{errors}");
+    for setting in ["auth_key_file", "auth_jwks_file"] {
+        let flag = format!("--{}=/nonexistent/key", setting.replace('_', "-"));
+        let (code, errors) = run_to_end(&["--auth", "jwt", &flag]);
+        assert!(
+            code == 2 && errors.contains(&format!("{setting}: cannot open /nonexistent/key")),
+            "{errors}"
+        );
+    }
     let (code, errors) = run_to_end(&["--subscribe-topics", "user:{sub"]);
     assert!(code == 2 && errors.contains("subscribe_topics: \"user:{sub\" is no pattern"), "{errors}");
 }

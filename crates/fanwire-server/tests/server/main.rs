@@ -50,6 +50,15 @@ fn the_start_says_what_an_operator_needs() {
 }
 
 #[test]
+fn the_start_says_if_its_own_page_is_shut_out() {
+    let mut server = Process::start(&["--origin", "https://a.example"]);
+    let said = server.lines_until(|line| line.contains("python3 -c"));
+    let page = said.iter().find(|line| line.starts_with("  page ")).unwrap();
+    assert!(page.contains("cannot connect: its address is not among the origins"), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("in a browser")), "{said:?}");
+}
+
+#[test]
 fn published_data_reaches_subscribers_with_its_bytes_unchanged() {
     for driver in DRIVERS {
         let server = Process::start(&["--driver", driver, "--shards", "2"]);
