@@ -21,7 +21,7 @@ SECONDS_MAX = int(os.environ.get("QUICK_START_SECONDS_MAX", "300"))
 
 # What the pages promise of what can be seen.
 PROMISES = {
-    "library": ['{"topic":"room","data":{"text":"hello"}}'],
+    "library": ['{"topic":"room","data":{"text":"hello"}}', "401 Unauthorized", "say who you are"],
     "server": [
         "the settings are in order", '"forbidden"', '{"topic":"subscribed","data":{"topic":"news.today"}}',
         '{"topic":"news.today","data":"hello"}', '{"topic":"subscribed","data":{"topic":"user:eve"}}',
